@@ -1,0 +1,197 @@
+import * as vscode from 'vscode';
+import { type CreateOptions, DEFAULT_LIMITS, type HostInfo, type Limits, type LimitsChange } from '../../helper/protocol/index.ts';
+import { joinCommand, splitCommand } from '../model/commandLine.ts';
+import { shortId } from '../model/containerWords.ts';
+import { basicLimitFields, type LimitField, limitsSummary, parseLimit } from '../model/limitFields.ts';
+import { imagesInOrder } from '../model/state.ts';
+import { formatBytes } from '../model/units.ts';
+import type { Services } from '../services.ts';
+import { openTerminal } from '../terminals/open.ts';
+import { type RunResult, runPlan } from '../terminals/sessions.ts';
+import { imageName } from '../views/imageItem.ts';
+import type { CommandHandlers } from './registry.ts';
+import { type InputStep, type PickStep, runSteps, type Step } from './steps.ts';
+import type { Targets } from './targets.ts';
+
+type Mode = 'terminal' | 'once' | 'background';
+
+interface RunState {
+  readonly image: string | undefined;
+  readonly command: readonly string[];
+  readonly mode: Mode;
+  readonly limits: Limits;
+  readonly customLimits: boolean;
+}
+
+const initial: RunState = { image: undefined, command: [], mode: 'terminal', limits: DEFAULT_LIMITS, customLimits: false };
+
+const MIB = 1024 * 1024;
+const presets: readonly (readonly [name: string, limits: Partial<Limits>])[] = [
+  ['Small', { cpuQuotaUs: 50_000, memoryMaxBytes: 256 * MIB, pidsMax: 100 }],
+  ['Medium', { cpuQuotaUs: 100_000, memoryMaxBytes: 1024 * MIB, pidsMax: 500 }],
+];
+
+export function runCommand(
+  services: Services,
+  targets: Targets,
+  reveal: (id: RunResult['id']) => void,
+): Pick<CommandHandlers, 'strata.container.run'> {
+  return {
+    'strata.container.run': async (args) => {
+      const image = targets.imageOf(args[0]);
+      if (image === undefined && services.store.state.images.size === 0) {
+        const importImage = 'Import Image…';
+        const answer = await vscode.window.showInformationMessage('There is no image to run yet.', importImage);
+        if (answer === importImage) await vscode.commands.executeCommand('strata.image.import');
+        return;
+      }
+      const start: RunState = { ...initial, image: image && imageName(image) };
+      const chosen = await runSteps(image === undefined ? 'Run Container' : `Run ${imageName(image)}`, runQuestions(services), start);
+      if (chosen?.image !== undefined) await run(services, { ...chosen, image: chosen.image }, reveal);
+    },
+  };
+}
+
+async function run(services: Services, state: RunState & { readonly image: string }, reveal: (id: RunResult['id']) => void): Promise<void> {
+  const isInteractive = state.mode !== 'background';
+  const options: CreateOptions = {
+    image: state.image,
+    ...(state.command.length === 0 ? {} : { command: [...state.command] }),
+    ...(isInteractive ? { tty: true, openStdin: true } : {}),
+    ...(state.mode === 'once' ? { autoRemove: true } : {}),
+    ...(limitsSummary(state.limits) === '' ? {} : { limits: changed(state.limits) }),
+  };
+  const started = (result: RunResult): void => {
+    for (const warning of result.warnings) void vscode.window.showWarningMessage(warning);
+    reveal(result.id);
+  };
+  if (!isInteractive) {
+    started(await services.client.request('container.run', { options }));
+    return;
+  }
+  // An error stands in the terminal, where the user looks.
+  const plan = runPlan(services.client, options, (result) => {
+    if (result instanceof Error) services.log.error(`run ${state.image}: ${result.message}`);
+    else started(result);
+  });
+  openTerminal(state.image, 'terminal', plan);
+}
+
+/** Only what differs from "no limit", so that the helper's own defaults hold for the rest. */
+function changed(limits: Limits): LimitsChange {
+  return {
+    ...(limits.cpuQuotaUs === null ? {} : { cpuQuotaUs: limits.cpuQuotaUs, cpuPeriodUs: limits.cpuPeriodUs }),
+    ...(limits.memoryMaxBytes === null ? {} : { memoryMaxBytes: limits.memoryMaxBytes }),
+    ...(limits.pidsMax === null ? {} : { pidsMax: limits.pidsMax }),
+  };
+}
+
+function runQuestions(services: Services): readonly Step<RunState>[] {
+  let host: Promise<HostInfo> | undefined;
+  const hostInfo = (): Promise<HostInfo> => (host ??= services.client.request('host.info', {}));
+  return [
+    imageQuestion(services),
+    commandQuestion(services),
+    modeQuestion,
+    limitsQuestion,
+    ...basicLimitFields.map((field) => customLimitQuestion(field, hostInfo)),
+  ];
+}
+
+function imageQuestion({ store }: Services): PickStep<RunState> {
+  return {
+    kind: 'pick',
+    placeholder: 'Choose an image',
+    skip: (state) => state.image !== undefined,
+    items: (state) =>
+      imagesInOrder(store.state).map((image) => ({
+        label: imageName(image),
+        description: `${formatBytes(image.sizeBytes)} · ${shortId(image.id)}`,
+        iconPath: new vscode.ThemeIcon('package'),
+        next: { ...state, image: imageName(image) },
+      })),
+  };
+}
+
+function commandQuestion({ client }: Services): InputStep<RunState> {
+  return {
+    kind: 'input',
+    ask: async (state) => {
+      const image = state.image ?? '';
+      const config = (await client.request('image.inspect', { image })).config.config;
+      const own = joinCommand([...(config?.Entrypoint ?? []), ...(config?.Cmd ?? [])]);
+      return {
+        prompt: own === '' ? `Command to run in ${image}; the image names none itself.` : `Command to run in ${image}; empty: its own.`,
+        placeholder: own === '' ? 'sh' : own,
+        value: joinCommand(state.command),
+      };
+    },
+    read: (text, state) => {
+      try {
+        return { next: { ...state, command: splitCommand(text) } };
+      } catch (error) {
+        return { problem: error instanceof Error ? error.message : String(error) };
+      }
+    },
+  };
+}
+
+const modeQuestion: PickStep<RunState> = {
+  kind: 'pick',
+  placeholder: 'How should it run?',
+  items: (state) => [
+    {
+      label: '$(terminal) Interactive terminal',
+      description: 'a shell or a program you talk to; it stays in the list when it ends',
+      next: { ...state, mode: 'terminal' },
+    },
+    {
+      label: '$(server-process) In the background',
+      description: 'follow what it writes with Open Logs',
+      next: { ...state, mode: 'background' },
+    },
+    { label: '$(trash) Interactive, removed when it ends', description: 'to try something once', next: { ...state, mode: 'once' } },
+  ],
+};
+
+const limitsQuestion: PickStep<RunState> = {
+  kind: 'pick',
+  placeholder: 'How much may it use? Limits can be changed while it runs.',
+  items: (state) => [
+    { label: 'No limits', next: { ...state, customLimits: false, limits: DEFAULT_LIMITS } },
+    ...presets.map(([label, preset]) => {
+      const limits = { ...DEFAULT_LIMITS, ...preset };
+      return { label, description: limitsSummary(limits), next: { ...state, customLimits: false, limits } };
+    }),
+    { label: 'Custom…', description: 'cpu, memory, processes', next: { ...state, customLimits: true, limits: DEFAULT_LIMITS } },
+  ],
+};
+
+function customLimitQuestion(field: LimitField, hostInfo: () => Promise<HostInfo>): InputStep<RunState> {
+  // `read` is called for each key and cannot wait; the host was asked for before the box was shown.
+  let host: HostInfo | undefined;
+  return {
+    kind: 'input',
+    skip: (state) => !state.customLimits,
+    ask: async (state) => {
+      host = await hostInfo();
+      return {
+        prompt: `${field.label} limit: ${field.range(host)}. Empty: no limit.`,
+        placeholder: field.example,
+        value: field.edit(state.limits),
+      };
+    },
+    read: (text, state) => {
+      if (host === undefined) return { problem: 'Still reading what this host has.' };
+      const parsed = parseLimit(field, text, state.limits, host);
+      return parsed.kind === 'invalid'
+        ? { problem: parsed.message }
+        : { next: { ...state, limits: { ...state.limits, ...definedOnly(parsed.change) } } };
+    },
+  };
+}
+
+/** A partial has optional values; a spread of one would put undefined over a value. */
+function definedOnly(change: LimitsChange): Partial<Limits> {
+  return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined)) as Partial<Limits>; // fromEntries loses the keys
+}

@@ -1,0 +1,89 @@
+import type { CommandId } from './commands.ts';
+import { contextKeys, inLog } from './context.ts';
+import { itemKinds, type ViewKey, views } from './views.ts';
+
+const isContainer = 'viewItem =~ /^container /';
+const isRunning = 'viewItem =~ /^container .*\\brunning\\b/';
+const isStopped = 'viewItem =~ /^container .*\\b(created|exited)\\b/';
+const isPaused = 'viewItem =~ /^container .*\\bpaused\\b/';
+const isAwake = `${isRunning} && !(viewItem =~ /\\bpaused\\b/)`;
+const isRestarting = 'viewItem =~ /^container .*\\brestarting\\b/';
+const isRemovedAtItsEnd = 'viewItem =~ /^container .*\\bautoRemove\\b/';
+const isRestartable = `${isRunning} && !(viewItem =~ /\\bautoRemove\\b/)`;
+const isAttachable = 'viewItem =~ /^container .*\\bstdin\\b/ && viewItem =~ /\\brunning\\b/';
+const isImage = 'viewItem == image';
+const isLimitedFigure = `viewItem == ${itemKinds.limitedFigure}`;
+const hasHostPath = `viewItem =~ /^(layer|${itemKinds.mergedEntry})/`;
+
+interface MenuItem {
+  readonly command: CommandId;
+  readonly when: string;
+  readonly group: string;
+}
+
+const inView = (view: ViewKey): string => `view == ${views[view].id}`;
+
+export const titleMenu: readonly MenuItem[] = [
+  { command: 'strata.container.run', when: inView('containers'), group: 'navigation@1' },
+  { command: 'strata.refresh', when: inView('containers'), group: 'navigation@9' },
+  { command: 'strata.container.removeStopped', when: inView('containers'), group: '2_remove' },
+  { command: 'strata.host.info', when: inView('containers'), group: '3_helper@1' },
+  { command: 'strata.helper.showLog', when: inView('containers'), group: '3_helper@2' },
+  { command: 'strata.image.import', when: inView('images'), group: 'navigation@1' },
+  { command: 'strata.layers.refresh', when: `${inView('layers')} && ${contextKeys.layersOf} != none`, group: 'navigation@1' },
+];
+
+export const itemMenu: readonly MenuItem[] = [
+  { command: 'strata.container.exec', when: `${isAwake} && ${inView('containers')}`, group: 'inline@1' },
+  { command: 'strata.container.resume', when: `${isPaused} && ${inView('containers')}`, group: 'inline@1' },
+  // Not on the container's row in Cgroups, whose figures need the width.
+  { command: 'strata.container.limit', when: isLimitedFigure, group: 'inline@1' },
+  { command: 'strata.container.stop', when: `${isRunning} && ${inView('containers')}`, group: 'inline@3' },
+  { command: 'strata.container.stop', when: `${isRestarting} && ${inView('containers')}`, group: 'inline@0' },
+  { command: 'strata.container.start', when: isStopped, group: 'inline@1' },
+  { command: 'strata.container.remove', when: isStopped, group: 'inline@2' },
+
+  { command: 'strata.container.start', when: isStopped, group: '1_run@1' },
+  { command: 'strata.container.stop', when: isRunning, group: '1_run@2' },
+  { command: 'strata.container.stop', when: isRestarting, group: '1_run@2' },
+  { command: 'strata.container.pause', when: isAwake, group: '1_run@5' },
+  { command: 'strata.container.resume', when: isPaused, group: '1_run@5' },
+  { command: 'strata.container.restart', when: isRestartable, group: '1_run@3' },
+  { command: 'strata.container.kill', when: isRunning, group: '1_run@4' },
+  { command: 'strata.container.exec', when: isAwake, group: '2_inside@1' },
+  { command: 'strata.container.execAs', when: isAwake, group: '2_inside@2' },
+  { command: 'strata.container.execCommand', when: isAwake, group: '2_inside@3' },
+  { command: 'strata.container.attach', when: isAttachable, group: '2_inside@4' },
+  { command: 'strata.container.openLogs', when: isContainer, group: '3_look@1' },
+  { command: 'strata.container.logs', when: isContainer, group: '3_look@2' },
+  { command: 'strata.layers.show', when: isContainer, group: '3_look@3' },
+  { command: 'strata.container.processes', when: isRunning, group: '3_look@4' },
+  { command: 'strata.container.inspect', when: isContainer, group: '3_look@5' },
+  { command: 'strata.container.limit', when: isContainer, group: '4_change@1' },
+  { command: 'strata.container.restartPolicy', when: `${isContainer} && !(${isRemovedAtItsEnd})`, group: '4_change@2' },
+  { command: 'strata.container.rename', when: isContainer, group: '4_change@3' },
+  { command: 'strata.container.copyName', when: isContainer, group: '5_copy@1' },
+  { command: 'strata.container.copyId', when: isContainer, group: '5_copy@2' },
+  { command: 'strata.container.remove', when: isContainer, group: '9_remove' },
+
+  { command: 'strata.container.run', when: isImage, group: 'inline@1' },
+  { command: 'strata.container.run', when: isImage, group: '1_run' },
+  { command: 'strata.layers.show', when: isImage, group: '3_look@1' },
+  { command: 'strata.image.inspect', when: isImage, group: '3_look@2' },
+  { command: 'strata.image.copyId', when: isImage, group: '5_copy' },
+  { command: 'strata.image.remove', when: isImage, group: '9_remove' },
+
+  { command: 'strata.layers.copyHostPath', when: hasHostPath, group: '5_copy' },
+];
+
+/** Icons above a log. What is chosen has a filled icon where there is one. */
+export const editorTitleMenu: readonly MenuItem[] = [
+  { command: 'strata.log.follow', when: `${inLog} && !${contextKeys.logFollows}`, group: 'navigation@1' },
+  { command: 'strata.log.unfollow', when: `${inLog} && ${contextKeys.logFollows}`, group: 'navigation@1' },
+  { command: 'strata.log.filter', when: `${inLog} && !${contextKeys.logFiltered}`, group: 'navigation@2' },
+  { command: 'strata.log.changeFilter', when: `${inLog} && ${contextKeys.logFiltered}`, group: 'navigation@2' },
+  { command: 'strata.log.sources', when: inLog, group: 'navigation@3' },
+  { command: 'strata.log.range', when: inLog, group: 'navigation@4' },
+  { command: 'strata.log.times', when: inLog, group: 'navigation@5' },
+  { command: 'strata.log.earlier', when: `${inLog} && ${contextKeys.logHasEarlier}`, group: 'navigation@6' },
+];

@@ -1,0 +1,47 @@
+import { type ContainerSummary, type Exit, shellStatus } from '../../helper/protocol/index.ts';
+
+/** How a container's row looks and reads. `oom` and `failed` are exits that call for attention; `restarting` has ended and is about to be started again. */
+export type Appearance = 'created' | 'running' | 'paused' | 'restarting' | 'ended' | 'failed' | 'oom' | 'unknown';
+
+export function appearanceOf(container: ContainerSummary): Appearance {
+  switch (container.state.kind) {
+    case 'created':
+      return 'created';
+    case 'running':
+      return container.state.paused === true ? 'paused' : 'running';
+    case 'exited': {
+      const { exit, restartsAt } = container.state;
+      if (restartsAt !== undefined) return 'restarting';
+      if (exit.oomKilled) return 'oom';
+      if (exit.code === null && exit.signal === null) return 'unknown';
+      return exit.code === 0 ? 'ended' : 'failed';
+    }
+    default:
+      return container.state satisfies never;
+  }
+}
+
+/** "running", "paused", "restarting · exited (1)", "exited (0)", "killed (SIGKILL)", "out of memory", "ended, nobody saw how" */
+export function stateWords(container: ContainerSummary): string {
+  const { state } = container;
+  if (state.kind === 'running' && state.paused === true) return 'paused';
+  if (state.kind !== 'exited') return state.kind;
+  return state.restartsAt === undefined ? exitWords(state.exit) : `restarting · ${exitWords(state.exit)}`;
+}
+
+function exitWords(exit: Exit): string {
+  if (exit.oomKilled) return 'out of memory';
+  if (exit.signal !== null) return `killed (${exit.signal})`;
+  return exit.code === null ? 'ended, status unknown' : `exited (${exit.code})`;
+}
+
+/** One sentence for a terminal's last line; the helper's reason where it says more than the number. */
+export function exitSentence(exit: Exit): string {
+  const reason = exit.reason === '' ? `status ${shellStatus(exit)}` : exit.reason;
+  return exit.code === 0 ? 'exited with status 0' : reason;
+}
+
+/** "0123456789ab", as Docker shortens. */
+export function shortId(id: string): string {
+  return id.replace(/^sha256:/, '').slice(0, 12);
+}

@@ -1,0 +1,99 @@
+import type { Command } from 'commander';
+import { type EventName, type EventParams, formatBytes, PROTOCOL_VERSION, StrataError } from '../../protocol/index.ts';
+import { VERSION } from '../../version.ts';
+import type { Connection } from '../../wire/connection.ts';
+import { type Context, forEach, neither, print, printJson, untilClosed, withConnection } from '../context.ts';
+import { table } from '../output.ts';
+
+export function addHostCommands(program: Command, context: () => Context): void {
+  program
+    .command('info')
+    .description('versions, kernel features and cgroups of the host')
+    .option('--json', 'as JSON')
+    .action(async (flags: { json?: true }) => {
+      const info = await withConnection(context(), (connection) => connection.request('host.info', {}));
+      if (flags.json === true) {
+        printJson(info);
+        return;
+      }
+      const rows = [
+        ['Helper', `${info.helperVersion} (protocol ${info.protocolVersion}, Node ${info.nodeVersion})`],
+        ['Runtime', info.runtimeVersion],
+        ['Kernel', `${info.kernelRelease} on ${info.architecture}`],
+        ['Cpus', String(info.cpus)],
+        ['Memory', formatBytes(info.memoryBytes)],
+        ['Cgroups', `${info.cgroup.mode}: ${info.cgroup.controllers.join(', ')}`],
+        ['Swap is counted', info.cgroup.swapAccounting ? 'yes' : 'no'],
+        ['Pressure (PSI)', info.cgroup.psi ? 'yes' : 'no'],
+        ['Data', info.paths.root],
+        ['Socket', info.paths.socket],
+      ];
+      print(rows.map(([name = '', value = '']) => `${`${name}:`.padEnd(18)}${value}\n`).join(''));
+      print(
+        `\n${table(
+          ['KERNEL FEATURE', 'AVAILABLE', ''],
+          info.features.map((f) => [f.name, f.available ? 'yes' : 'no', f.detail]),
+        )}`,
+      );
+      for (const warning of info.warnings) print(`\nwarning: ${warning}\n`);
+    });
+  program
+    .command('inspect')
+    .description('all about containers or images, as JSON')
+    .argument('<names...>')
+    .option('--json', 'as JSON (it always is)')
+    .action(async (names: string[]) => {
+      await forEach(context(), names, { json: 'pretty', act: inspect });
+    });
+  program
+    .command('version')
+    .description('versions of this command and of the helper')
+    .option('--json', 'as JSON')
+    .action(async (flags: { json?: true }) => {
+      const client = { version: VERSION, protocol: `${PROTOCOL_VERSION.major}.${PROTOCOL_VERSION.minor}` };
+      // The client's own is known without a helper.
+      if (flags.json !== true) print(`Client: ${client.version} (protocol ${client.protocol})\n`);
+      const info = await withConnection(context(), (connection) => connection.request('host.info', {}));
+      const helper = { version: info.helperVersion, protocol: info.protocolVersion, runtime: info.runtimeVersion, node: info.nodeVersion };
+      if (flags.json === true) printJson({ client, helper });
+      else print(`Helper: ${helper.version} (protocol ${helper.protocol}, runtime ${helper.runtime}, Node ${helper.node})\n`);
+    });
+  program
+    .command('events')
+    .description('what happens, as it happens')
+    .option('--json', 'as JSON, a line for each')
+    .action(async (flags: { json?: true }) => {
+      await withConnection(context(), async (connection) => {
+        connection.onEvent((event, params) =>
+          print(flags.json === true ? `${JSON.stringify({ event, ...params })}\n` : eventText(event, params)),
+        );
+        await connection.request('events.subscribe', {});
+        await untilClosed(connection);
+      });
+    });
+}
+
+async function inspect(connection: Connection, name: string) {
+  try {
+    return await connection.request('container.inspect', { container: name });
+  } catch (error) {
+    if (!(error instanceof StrataError) || error.code !== 'CONTAINER_NOT_FOUND') throw error;
+  }
+  try {
+    return await connection.request('image.inspect', { image: name });
+  } catch (error) {
+    throw neither(error, name);
+  }
+}
+
+function eventText<E extends EventName>(event: E, params: EventParams<E>): string {
+  return `${new Date().toISOString()} ${event} ${subject(params)}\n`;
+}
+
+function subject(params: EventParams<EventName>): string {
+  if ('exit' in params) return `${params.id.slice(0, 12)} ${params.exit.reason}`;
+  if ('container' in params && typeof params.container === 'object')
+    return `${params.container.id.slice(0, 12)} ${params.container.name} ${params.container.state.kind}`;
+  if ('image' in params) return `${params.image.references.join(', ') || params.image.id}`;
+  return 'id' in params ? params.id : '';
+}

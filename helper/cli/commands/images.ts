@@ -1,0 +1,165 @@
+import { createReadStream, existsSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { Channel, formatBytes, type ImageSummary, type Layer, type Params, StrataError } from '../../protocol/index.ts';
+import type { Connection } from '../../wire/connection.ts';
+import { type Context, forEach, neither, print, printJson, withConnection } from '../context.ts';
+import { ago, table } from '../output.ts';
+import { parseCommand, UsageError } from '../values.ts';
+
+export function addImageCommands(program: Command, context: () => Context): void {
+  program
+    .command('images')
+    .description('list images')
+    .option('-q, --quiet', 'ids only')
+    .option('--json', 'as JSON')
+    .action(async (flags: { quiet?: true; json?: true }) => {
+      const { images } = await withConnection(context(), (connection) => connection.request('image.list', {}));
+      if (flags.json === true) printJson(images);
+      else if (flags.quiet === true) print(images.map(({ id }) => `${shortId(id)}\n`).join(''));
+      else {
+        const now = Date.now();
+        const rows = images.flatMap((image) =>
+          (image.references.length === 0 ? ['<none>'] : image.references).map((name) => [
+            name,
+            shortId(image.id),
+            String(image.layerCount),
+            formatBytes(image.sizeBytes),
+            ago(image.createdAt, now),
+          ]),
+        );
+        print(table(['IMAGE', 'IMAGE ID', 'LAYERS', 'SIZE', 'CREATED'], rows));
+      }
+    });
+  program
+    .command('rmi')
+    .description('remove names of images, and images')
+    .argument('<images...>')
+    .option('-f, --force', 'all its names')
+    .option('--json', 'as JSON')
+    .action(async (images: string[], flags: { force?: true; json?: true }) => {
+      await forEach(context(), images, {
+        json: flags.json,
+        act: async (connection, image) => ({ image, ...(await connection.request('image.remove', { image, force: flags.force })) }),
+        lines: ({ untagged, removed }) => [...untagged.map((name) => `Untagged: ${name}`), ...removed.map((id) => `Removed: ${id}`)],
+      });
+    });
+  addImport(program, context);
+  addLayers(program, context);
+}
+
+interface ImportFlags {
+  readonly cmd?: string;
+  readonly image?: string;
+  readonly json?: true;
+}
+
+function addImport(program: Command, context: () => Context): void {
+  program
+    .command('import')
+    .description('make an image of a rootfs tar (FILE or - for the standard input), a rootfs directory or an OCI layout directory')
+    .argument('<source>')
+    .argument('[name]', 'name of the image; an OCI layout may bring its own')
+    .option('--cmd <command>', 'what it runs by default: words, or a JSON array')
+    .option('--image <name>', 'which image of an OCI layout with several')
+    .option('--json', 'as JSON')
+    .action(async (source: string, name: string | undefined, flags: ImportFlags) => {
+      const image = await withConnection(context(), (connection) => importImage(connection, source, name, flags));
+      if (flags.json === true) printJson(image);
+      else print(`${image.id}\n`);
+    });
+}
+
+async function importImage(connection: Connection, source: string, name: string | undefined, flags: ImportFlags): Promise<ImageSummary> {
+  const asked: Pick<Params<'image.import'>, 'reference' | 'command'> = {
+    reference: name,
+    command: flags.cmd === undefined ? undefined : parseCommand(flags.cmd),
+  };
+  const isLayout = source !== '-' && existsSync(join(source, 'oci-layout'));
+  if (flags.image !== undefined && !isLayout) throw new UsageError(`--image chooses from an OCI layout directory, and ${source} is none`);
+  if (source !== '-' && isDirectory(source)) {
+    const path = resolve(source);
+    const kind = isLayout ? 'ociLayout' : 'directory';
+    const from: Params<'image.import'>['source'] = kind === 'ociLayout' ? { kind, path, name: flags.image } : { kind, path };
+    return (await connection.request('image.import', { ...asked, source: from })).image;
+  }
+  if (name === undefined) throw new UsageError('an archive needs a name: strata import FILE NAME');
+  const { stream } = await connection.request('image.openUpload', {});
+  const [{ image }] = await Promise.all([
+    connection.request('image.import', { ...asked, source: { kind: 'stream', stream } }),
+    upload(connection, stream, source),
+  ]);
+  return image;
+}
+
+async function upload(connection: Connection, id: number, source: string): Promise<void> {
+  const stream = connection.stream(id);
+  stream.consume({ data: () => {} });
+  const file = source === '-' ? process.stdin : createReadStream(source);
+  try {
+    for await (const chunk of file) await stream.write(Channel.bytes, Uint8Array.from(chunk as Buffer)); // without an encoding both give buffers
+    stream.end(Channel.bytes);
+  } catch (error) {
+    // The helper refused it meanwhile: its answer tells why.
+    if (stream.signal.aborted) return;
+    const failure = new StrataError('PATH_NOT_FOUND', `cannot read ${source}: ${error instanceof Error ? error.message : ''}`);
+    stream.close(failure);
+    throw failure;
+  }
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    throw new StrataError('PATH_NOT_FOUND', `cannot read ${path} (${code})`, {
+      hint: 'Name a tar archive, a directory, or - for the standard input.',
+    });
+  }
+}
+
+function addLayers(program: Command, context: () => Context): void {
+  program
+    .command('layers')
+    .description('the overlay stack of a container or image, top first')
+    .argument('<name>', 'a container, else an image')
+    .option('--json', 'as JSON')
+    .action(async (name: string, flags: { json?: true }) => {
+      const layers = await withConnection(context(), (connection) => layerStack(connection, name));
+      if (flags.json === true) printJson(layers);
+      else {
+        const rows = layers.map((layer) => [
+          String(layer.index),
+          layer.role,
+          layer.sizeBytes === null ? '-' : formatBytes(layer.sizeBytes),
+          entriesOf(layer),
+          layer.diffId === null ? '-' : shortId(layer.diffId),
+          layer.path,
+        ]);
+        print(table(['#', 'ROLE', 'SIZE', 'ENTRIES', 'DIFF ID', 'DIRECTORY'], rows));
+      }
+    });
+}
+
+function entriesOf({ entries, moreEntriesThan }: Layer): string {
+  if (moreEntriesThan !== undefined) return `more than ${moreEntriesThan}`;
+  return entries === null ? '-' : String(entries);
+}
+
+async function layerStack(connection: Connection, name: string) {
+  try {
+    return (await connection.request('layer.stack', { kind: 'container', container: name })).layers;
+  } catch (error) {
+    if (!(error instanceof StrataError) || error.code !== 'CONTAINER_NOT_FOUND') throw error;
+  }
+  try {
+    return (await connection.request('layer.stack', { kind: 'image', image: name })).layers;
+  } catch (error) {
+    throw neither(error, name);
+  }
+}
+
+function shortId(digest: string): string {
+  return digest.slice('sha256:'.length, 'sha256:'.length + 12);
+}

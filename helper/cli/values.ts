@@ -1,0 +1,210 @@
+import {
+  type ContainerState,
+  type ContainerSummary,
+  type CreateOptions,
+  createOptionsSchema,
+  DEFAULT_LIMITS,
+  LIMIT_RANGES,
+  methods,
+  type Range,
+  type RestartPolicy,
+  rangeOf,
+  restartPolicySchema,
+  StrataError,
+} from '../protocol/index.ts';
+
+/** A flag whose value cannot be read. What is printed with it names the command's --help. */
+export class UsageError extends StrataError {
+  constructor(message: string) {
+    super('INVALID_REQUEST', message);
+  }
+}
+
+/** The ranges of the wire: what is refused here with the flag's name would be refused there with the field's. */
+export const ranges = {
+  ...LIMIT_RANGES,
+  stopTimeoutS: inSeconds(rangeOf(createOptionsSchema.shape.stopTimeoutMs.unwrap())),
+  graceS: inSeconds(rangeOf(methods['container.stop'].params.shape.graceMs.unwrap())),
+  tailLines: rangeOf(methods['container.logs'].params.shape.tail.unwrap()),
+  /** Of cgroup v1 and Docker. */
+  cpuShares: { min: 2, max: 262_144 },
+} as const satisfies Record<string, Range>;
+
+function inSeconds({ min, max }: Range): Range {
+  return { min: min / 1000, max: max / 1000 };
+}
+
+const factors: Readonly<Record<string, number>> = { '': 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 };
+
+/** "64m", "1.5g", "65536": bytes. */
+export function parseSize(flag: string, text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?$/i.exec(text.trim());
+  const factor = factors[match?.[2]?.toLowerCase() ?? ''];
+  if (match === null || factor === undefined) throw new UsageError(`${flag} "${text}" is no size; write for instance 64m or 1.5g`);
+  return Math.round(Number(match[1]) * factor);
+}
+
+export function parseWhole(flag: string, text: string): number {
+  if (!/^-?\d+$/.test(text)) throw new UsageError(`${flag} "${text}" is not a whole number`);
+  return Number(text);
+}
+
+/** `also` says what else the flag takes: ", or -1 for no limit". */
+export function parseWithin(flag: string, text: string, range: Range, also = ''): number {
+  const value = parseWhole(flag, text);
+  if (value < range.min || value > range.max) throw new UsageError(`${flag} ${text} is not within ${range.min} to ${range.max}${also}`);
+  return value;
+}
+
+/** Docker's --cpus: a quota over the usual period. */
+export function parseCpus(text: string): { cpuQuotaUs: number; cpuPeriodUs: number } {
+  const cpus = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || cpus <= 0) throw new UsageError(`--cpus "${text}" is not a number above 0, such as 0.5`);
+  const { cpuPeriodUs } = DEFAULT_LIMITS;
+  const cpuQuotaUs = Math.round(cpus * cpuPeriodUs);
+  const { min, max } = ranges.cpuQuotaUs;
+  if (cpuQuotaUs < min || cpuQuotaUs > max) {
+    throw new UsageError(`--cpus ${text} is not within ${min / cpuPeriodUs} to ${max / cpuPeriodUs}`);
+  }
+  return { cpuQuotaUs, cpuPeriodUs };
+}
+
+/** v1's shares as v2's weight (the conversion of runc and crun); 0 is the default, as Docker has it. */
+export function weightOfShares(shares: number): number {
+  if (shares === 0) return DEFAULT_LIMITS.cpuWeight;
+  const { min, max } = ranges.cpuShares;
+  return 1 + Math.floor(((shares - min) * 9999) / (max - min));
+}
+
+export function parseShares(text: string): number {
+  return weightOfShares(text === '0' ? 0 : parseWithin('--cpu-shares', text, ranges.cpuShares, ', or 0 for the default'));
+}
+
+/** '["sh", "-c", "date"]' or "sh -c date". */
+export function parseCommand(text: string): string[] {
+  if (!text.trimStart().startsWith('[')) return text.split(/\s+/).filter((word) => word !== '');
+  try {
+    const value: unknown = JSON.parse(text);
+    if (Array.isArray(value) && value.every((word) => typeof word === 'string')) return value;
+  } catch {
+    // told below
+  }
+  throw new UsageError(`"${text}" is no JSON array of words`);
+}
+
+/** NAME=value as it is; NAME alone takes the value from here, or is left out. */
+export function resolveEnvironment(
+  entries: readonly string[],
+  own: Readonly<Record<string, string | undefined>>,
+  where = '--env',
+): string[] {
+  return entries.flatMap((entry) => {
+    if (entry === '' || entry.startsWith('=')) throw new UsageError(`${where} "${entry}" has no name; write NAME=value`);
+    if (entry.includes('=')) return [entry];
+    const value = own[entry];
+    return value === undefined ? [] : [`${entry}=${value}`];
+  });
+}
+
+/** A line each; empty ones and those that start with # are skipped, as Docker does. */
+export function parseEnvironmentFile(text: string): string[] {
+  return text
+    .split(/\r?\n/)
+    .map((line) => line.trimStart())
+    .filter((line) => line !== '' && !line.startsWith('#'));
+}
+
+export function parseLabels(entries: readonly string[]): Record<string, string> {
+  return Object.fromEntries(entries.map(splitAtEquals));
+}
+
+/** "/run" or "/run:size=64m,mode=1777". */
+export function parseTmpfs(entries: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    entries.map((entry) => {
+      const at = entry.indexOf(':');
+      const path = at === -1 ? entry : entry.slice(0, at);
+      if (!path.startsWith('/')) throw new UsageError(`--tmpfs "${entry}" does not begin with a path such as /run`);
+      return [path, at === -1 ? '' : entry.slice(at + 1)];
+    }),
+  );
+}
+
+/** What "auto" maps to: the range that distributions hand out first in /etc/subuid. */
+const automatic = { hostId: 100_000, size: 65_536 };
+
+/** "host", "auto", or HOSTID[:SIZE]: ids from 0 in the container are those from HOSTID on the host. */
+export function parseUserNamespace(text: string): CreateOptions['userNamespace'] {
+  if (text === 'host') return undefined;
+  const match = /^(\d+)(?::(\d+))?$/.exec(text);
+  if (text !== 'auto' && match === null) throw new UsageError(`--userns "${text}" is none of host, auto and HOSTID:SIZE`);
+  const hostId = match === null ? automatic.hostId : Number(match[1]);
+  const size = match?.[2] === undefined ? automatic.size : Number(match[2]);
+  const map = [{ containerId: 0, hostId, size }];
+  return { uidMaps: map, gidMaps: map };
+}
+
+export interface Filter {
+  readonly key: 'name' | 'status' | 'label';
+  readonly matches: (container: ContainerSummary) => boolean;
+}
+
+/** ps --filter: "name=web" (a part of it), "status=exited", "label=app" or "label=app=shop". */
+/** Docker's words. What is paused runs, too; what is about to be started again has exited. */
+const statuses: Readonly<Record<string, (state: ContainerState) => boolean>> = {
+  created: ({ kind }) => kind === 'created',
+  running: ({ kind }) => kind === 'running',
+  paused: (state) => state.kind === 'running' && state.paused === true,
+  restarting: (state) => state.kind === 'exited' && state.restartsAt !== undefined,
+  exited: ({ kind }) => kind === 'exited',
+};
+
+/** --restart: no, always, unless-stopped, on-failure or on-failure:5. */
+export function parseRestartPolicy(text: string): RestartPolicy {
+  const [name, count] = text.split(':', 2);
+  const policy = restartPolicySchema.safeParse({ name, ...(count === undefined ? {} : { maximumRetryCount: Number(count) }) });
+  if (policy.success && (count === undefined || /^\d+$/.test(count))) return policy.data;
+  throw new UsageError(`--restart "${text}" is none of no, always, unless-stopped, on-failure and on-failure:COUNT`);
+}
+
+export function parseFilter(text: string): Filter {
+  const [key, value] = splitAtEquals(text);
+  if (key === 'name' && value !== '') return { key, matches: ({ name }) => name.includes(value) };
+  if (key === 'status' && Object.hasOwn(statuses, value)) return { key, matches: ({ state }) => statuses[value]?.(state) ?? false };
+  if (key === 'label' && value !== '') {
+    const [label, wanted] = splitAtEquals(value);
+    return { key, matches: ({ labels }) => Object.hasOwn(labels, label) && (!value.includes('=') || labels[label] === wanted) };
+  }
+  throw new UsageError(`--filter "${text}" is none of name=PART, status=${Object.keys(statuses).join('|')} and label=KEY[=value]`);
+}
+
+function splitAtEquals(text: string): [string, string] {
+  const at = text.indexOf('=');
+  return at === -1 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+/** "boottime=86400,monotonic=-5": how far the container's clocks are from the host's. */
+export function parseTimeOffset(text: string): NonNullable<CreateOptions['timeNamespace']> {
+  const offsets: NonNullable<CreateOptions['timeNamespace']> = {};
+  for (const part of text.split(',')) {
+    const match = /^(boottime|monotonic)=(-?\d{1,15})$/.exec(part);
+    if (match === null) throw new UsageError(`--time-offset "${text}" is not like boottime=SECONDS,monotonic=SECONDS`);
+    if (match[1] === 'boottime') offsets.boottimeSeconds = Number(match[2]);
+    else offsets.monotonicSeconds = Number(match[2]);
+  }
+  return offsets;
+}
+
+const durations: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** --since: a time (RFC 3339, or seconds since the epoch) or how long ago ("10m", "1h30m"). */
+export function parseSince(text: string, nowMs: number): number {
+  if (/^(\d+(ms|[smhd]))+$/.test(text)) {
+    const parts = [...text.matchAll(/(\d+)(ms|[smhd])/g)];
+    return nowMs - parts.reduce((sum, [, count, unit]) => sum + Number(count) * (durations[unit ?? ''] ?? 0), 0);
+  }
+  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
+  const at = Date.parse(text);
+  if (Number.isNaN(at)) throw new UsageError(`--since "${text}" is neither a time nor something like 10m`);
+  return at;
+}

@@ -1,0 +1,200 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, readdir, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from '../log.ts';
+import type { Addon, AppliedLayer } from '../native/addon.ts';
+import { fromNative, hasCode } from '../native/errors.ts';
+import { type Digest, digestSchema, StrataError } from '../protocol/index.ts';
+import { syncDirectory } from '../store/atomicFile.ts';
+import type { Layout } from '../store/layout.ts';
+import { readRecord, writeRecordDurable } from '../store/record.ts';
+import { chainIdsOf } from './contentStore.ts';
+import { type LayerRecord, layerFormat } from './records.ts';
+
+export interface LayerSource {
+  /** A path of the host, or a descriptor that is read to its end. */
+  readonly archive: string | number;
+  /** For messages. */
+  readonly name: string;
+  /** Whether .wh. names delete: so in a layer of an image, not in the tar of a root file system. */
+  readonly whiteouts: boolean;
+}
+
+/** Holds layers against removal while an import builds on them. */
+export interface LayerPin {
+  add(chainId: Digest): void;
+  release(): void;
+}
+
+/**
+ * Unpacked layers, `layers/<chainId>/{diff,layer.json}`.
+ *
+ * Invariants: a directory below `layers` is complete (it was renamed there as a whole); a layer is only removed when no
+ * image names it and nobody has it pinned.
+ */
+export class LayerStore {
+  readonly #layout: Layout;
+  readonly #addon: Addon;
+  readonly #log: Logger;
+  readonly #records = new Map<Digest, LayerRecord>();
+  readonly #pins = new Map<Digest, number>();
+
+  constructor(options: { layout: Layout; addon: Addon; log: Logger }) {
+    this.#layout = options.layout;
+    this.#addon = options.addon;
+    this.#log = options.log;
+  }
+
+  async open(): Promise<void> {
+    await mkdir(this.#layout.layers, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(this.#layout.layers)) {
+      const chainId = digestSchema.safeParse(`sha256:${name}`);
+      if (!chainId.success) continue;
+      const record = await this.#readRecord(chainId.data);
+      if (record !== undefined) this.#records.set(chainId.data, record);
+    }
+  }
+
+  /** One that cannot be read costs its images, not the start; the directory may be in use and is nobody's to remove. */
+  async #readRecord(chainId: Digest): Promise<LayerRecord | undefined> {
+    try {
+      const record = await readRecord(this.#recordPath(chainId), layerFormat);
+      if (record?.chainId === chainId) return record;
+      this.#log.error({ chainId }, 'a layer without its record is left alone; importing its image again makes it known');
+    } catch (error) {
+      this.#log.error(
+        { err: error, chainId },
+        'a layer whose record cannot be read is left alone; importing its image again makes it known',
+      );
+    }
+    return undefined;
+  }
+
+  #recordPath(chainId: Digest): string {
+    return join(this.#layout.layer(chainId), 'layer.json');
+  }
+
+  get(chainId: Digest): LayerRecord | undefined {
+    return this.#records.get(chainId);
+  }
+
+  all(): Digest[] {
+    return [...this.#records.keys()];
+  }
+
+  /** The layer, for people who name it. */
+  require(chainId: Digest): LayerRecord {
+    const record = this.#records.get(chainId);
+    if (record === undefined) throw new StrataError('LAYER_NOT_FOUND', `there is no layer ${chainId}`, { details: { chainId } });
+    return record;
+  }
+
+  pin(): LayerPin {
+    const held: Digest[] = [];
+    return {
+      add: (chainId) => {
+        held.push(chainId);
+        this.#pins.set(chainId, (this.#pins.get(chainId) ?? 0) + 1);
+      },
+      release: () => {
+        for (const chainId of held.splice(0)) {
+          const left = (this.#pins.get(chainId) ?? 1) - 1;
+          if (left === 0) this.#pins.delete(chainId);
+          else this.#pins.set(chainId, left);
+        }
+      },
+    };
+  }
+
+  /** Unpacks an archive on top of `below` (the chain so far); the layer is pinned when this resolves. */
+  async add(source: LayerSource, below: readonly Digest[], options: { pin: LayerPin; signal: AbortSignal }): Promise<LayerRecord> {
+    const work = join(this.#layout.temporary, `layer-${randomBytes(8).toString('hex')}`);
+    const diff = join(work, 'diff');
+    // 0755: the layer's root is the container's "/", unless the archive says otherwise.
+    await mkdir(diff, { recursive: true, mode: 0o755 });
+    try {
+      const applied = await this.#apply(source, diff, options.signal);
+      options.signal.throwIfAborted();
+      const record = layerRecord(applied, below);
+      options.pin.add(record.chainId);
+      return await this.#place(work, record);
+    } finally {
+      await this.#removeTree(work);
+    }
+  }
+
+  async removeUnused(candidates: readonly Digest[], used: ReadonlySet<Digest>): Promise<Digest[]> {
+    const removed: Digest[] = [];
+    for (const chainId of candidates) {
+      if (used.has(chainId) || this.#pins.has(chainId) || !this.#records.delete(chainId)) continue;
+      const doomed = join(this.#layout.temporary, `removed-${randomBytes(8).toString('hex')}`);
+      await rename(this.#layout.layer(chainId), doomed);
+      await this.#removeTree(doomed);
+      removed.push(chainId);
+    }
+    return removed;
+  }
+
+  async #apply(source: LayerSource, diff: string, signal: AbortSignal): Promise<AppliedLayer> {
+    try {
+      const applied = await this.#addon.applyLayer(source.archive, diff, { whiteouts: source.whiteouts, signal });
+      // The record that names the layer is durable; what it names must be before it.
+      await this.#addon.syncFileSystem(diff);
+      return applied;
+    } catch (error) {
+      if (signal.aborted) throw new StrataError('CANCELLED', `the import of ${source.name} was cancelled`);
+      throw fromNative(error, `unpack ${source.name}`, archiveCodes);
+    }
+  }
+
+  async #place(work: string, record: LayerRecord): Promise<LayerRecord> {
+    const known = this.#records.get(record.chainId);
+    if (known !== undefined) return known;
+    await writeRecordDurable(join(work, 'layer.json'), layerFormat, record);
+    try {
+      await rename(work, this.#layout.layer(record.chainId));
+    } catch (error) {
+      // The same layer came in twice at once and the other was first.
+      const first = this.#records.get(record.chainId);
+      if (first !== undefined) return first;
+      if (!hasCode(error, 'ENOTEMPTY') && !hasCode(error, 'EEXIST')) throw fromNative(error, `keep layer ${record.chainId}`);
+      // The directory is there, complete as all are, but its record was not readable: it gets this one.
+      await writeRecordDurable(this.#recordPath(record.chainId), layerFormat, record);
+    }
+    this.#records.set(record.chainId, record);
+    await syncDirectory(this.#layout.layers);
+    return record;
+  }
+
+  async #removeTree(path: string): Promise<void> {
+    try {
+      await this.#addon.removeTree(path);
+    } catch (error) {
+      this.#log.warn({ err: error, path }, 'cannot remove a temporary directory; the next start tries again');
+    }
+  }
+}
+
+/** What the native core's rejections mean of an archive. */
+const archiveCodes = {
+  ENOENT: 'IMAGE_INVALID',
+  EINVAL: 'ARCHIVE_CORRUPT',
+  LIMIT_REJECTED: 'ARCHIVE_TOO_LARGE',
+  UNSUPPORTED: 'ARCHIVE_UNSUPPORTED',
+  ENOTSUP: 'FEATURE_MISSING',
+} as const;
+
+function layerRecord(applied: AppliedLayer, below: readonly Digest[]): LayerRecord {
+  const diffId = digestSchema.parse(applied.diffId);
+  const under = below.at(-1);
+  // The chain of two: what is below as a whole, and this layer.
+  const chainId = chainIdsOf(under === undefined ? [diffId] : [under, diffId]).at(-1) ?? diffId;
+  return {
+    chainId,
+    diffId,
+    digest: digestSchema.parse(applied.digest),
+    sizeBytes: applied.sizeBytes,
+    entries: applied.entries,
+    createdAt: new Date().toISOString(),
+  };
+}

@@ -1,0 +1,37 @@
+import * as z from 'zod';
+import { digestSchema } from '../protocol/index.ts';
+import type { RecordFormat } from '../store/record.ts';
+
+/** An unpacked layer: what is known of it without walking it. */
+const layerRecordSchema = z.strictObject({
+  chainId: digestSchema,
+  diffId: digestSchema,
+  /** Of the bytes that were imported, maybe compressed. */
+  digest: digestSchema,
+  sizeBytes: z.int().min(0),
+  entries: z.int().min(0),
+  createdAt: z.string(),
+});
+export type LayerRecord = z.infer<typeof layerRecordSchema>;
+export const layerFormat: RecordFormat<LayerRecord> = { name: 'layer record', version: 1, schema: layerRecordSchema };
+
+const imageRecordSchema = z.strictObject({
+  id: digestSchema,
+  /** Bottom first, as in the config's diff_ids. */
+  chainIds: z.array(digestSchema),
+  importedAt: z.string(),
+});
+export type ImageRecord = z.infer<typeof imageRecordSchema>;
+export const imageFormat: RecordFormat<ImageRecord> = { name: 'image record', version: 1, schema: imageRecordSchema };
+
+/**
+ * All names in one file, so that a name moves from one image to another in one step. `embedded` remembers which content
+ * of an embedded image was imported, and as which image: one that the person removed does not come back until its content
+ * changes, and what the person gave that name stays theirs. Records of the first helpers do not tell the image.
+ */
+const namesRecordSchema = z.strictObject({
+  references: z.record(z.string(), digestSchema),
+  embedded: z.record(z.string(), z.strictObject({ digest: z.string(), stamp: z.string(), image: digestSchema.optional() })),
+});
+export type NamesRecord = z.infer<typeof namesRecordSchema>;
+export const namesFormat: RecordFormat<NamesRecord> = { name: 'table of image names', version: 1, schema: namesRecordSchema };

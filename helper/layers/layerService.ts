@@ -1,0 +1,159 @@
+import { close, read } from 'node:fs';
+import { promisify } from 'node:util';
+import type { ByteStream } from '../containers/byteStream.ts';
+import type { ContainerRegistry } from '../containers/registry.ts';
+import type { Image, ImageStore } from '../images/imageStore.ts';
+import { cut, timeOf } from '../images/imageText.ts';
+import type { LayerStore } from '../images/layerStore.ts';
+import type { Addon } from '../native/addon.ts';
+import { fromNative } from '../native/errors.ts';
+import {
+  Channel,
+  type Layer,
+  type LayerEntry,
+  type LayerReference,
+  maxCreatedByLength,
+  type Params,
+  StrataError,
+} from '../protocol/index.ts';
+import type { Layout } from '../store/layout.ts';
+import { UsageCounter } from './usageCounter.ts';
+
+const readChunkBytes = 128 * 1024;
+
+/** The overlay stacks of containers and images, and the files of single layers. Paths below a layer are the addon's to resolve. */
+export class LayerService {
+  readonly #layout: Layout;
+  readonly #addon: Addon;
+  readonly #registry: ContainerRegistry;
+  readonly #images: ImageStore;
+  readonly #layers: LayerStore;
+  readonly #usage: UsageCounter;
+
+  constructor(options: { layout: Layout; addon: Addon; registry: ContainerRegistry; images: ImageStore; layers: LayerStore }) {
+    this.#layout = options.layout;
+    this.#addon = options.addon;
+    this.#registry = options.registry;
+    this.#images = options.images;
+    this.#layers = options.layers;
+    this.#usage = new UsageCounter(options.addon);
+  }
+
+  async stack(params: Params<'layer.stack'>): Promise<Layer[]> {
+    if (params.kind === 'image') return this.#imageLayers(this.#images.resolve(params.image).image, 0);
+    const container = this.#registry.find(params.container);
+    const image = this.#images.get(container.record.imageId);
+    const own: Layer[] = [];
+    for (const kind of ['upper', 'init'] as const) {
+      const path = container.paths[kind];
+      own.push({
+        reference: { kind, container: container.id },
+        role: kind,
+        index: own.length,
+        diffId: null,
+        ...(await this.#usage.of(path)), // counted now: an upper changes all the time
+        createdBy: null,
+        createdAt: container.record.createdAt,
+        path,
+      });
+    }
+    return image === undefined ? own : [...own, ...this.#imageLayers(image, own.length)];
+  }
+
+  async list(reference: LayerReference, path: string): Promise<{ entries: LayerEntry[]; truncated: boolean }> {
+    try {
+      return await this.#addon.listLayer(this.#rootOf(reference), path);
+    } catch (error) {
+      throw pathError(error, `list '${path}'`);
+    }
+  }
+
+  async stat(reference: LayerReference, path: string): Promise<LayerEntry> {
+    try {
+      return await this.#addon.statLayer(this.#rootOf(reference), path);
+    } catch (error) {
+      throw pathError(error, `look at '${path}'`);
+    }
+  }
+
+  /** An open regular file and its size; `send` must follow, it closes the file. */
+  async open(reference: LayerReference, path: string): Promise<{ sizeBytes: number; send(stream: ByteStream): void }> {
+    const root = this.#rootOf(reference);
+    const entry = await this.stat(reference, path);
+    if (entry.kind !== 'file') throw new StrataError('NOT_A_FILE', `'${path}' is a ${entry.kind}`, { details: { path, kind: entry.kind } });
+    let fd: number;
+    try {
+      fd = await this.#addon.openLayerFile(root, path);
+    } catch (error) {
+      throw pathError(error, `open '${path}'`);
+    }
+    return { sizeBytes: entry.sizeBytes, send: (stream) => void sendFile(fd, stream) };
+  }
+
+  #rootOf(reference: LayerReference): string {
+    switch (reference.kind) {
+      case 'image':
+        return this.#layout.layerDiff(this.#layers.require(reference.chainId).chainId);
+      case 'upper':
+      case 'init': {
+        const container = this.#registry.get(reference.container);
+        if (container === undefined) throw new StrataError('LAYER_NOT_FOUND', `there is no container ${reference.container.slice(0, 12)}`);
+        return container.paths[reference.kind];
+      }
+    }
+  }
+
+  #imageLayers(image: Image, above: number): Layer[] {
+    const made = (image.config.history ?? []).filter((entry) => entry.empty_layer !== true);
+    return image.chainIds
+      .map((chainId, fromBottom): Layer => {
+        const record = this.#layers.require(chainId);
+        // A history that does not tell of every layer tells of none for certain.
+        const history = made.length === image.chainIds.length ? made[fromBottom] : undefined;
+        return {
+          reference: { kind: 'image', chainId },
+          role: 'image',
+          index: above + image.chainIds.length - 1 - fromBottom,
+          diffId: record.diffId,
+          sizeBytes: record.sizeBytes,
+          entries: record.entries,
+          createdBy: history?.created_by === undefined ? null : cut(history.created_by, maxCreatedByLength),
+          createdAt: timeOf(history?.created),
+          path: this.#layout.layerDiff(chainId),
+        };
+      })
+      .reverse();
+  }
+}
+
+const readFile = promisify(read);
+
+async function sendFile(fd: number, stream: ByteStream): Promise<void> {
+  stream.consume({ data: () => {} });
+  try {
+    for (;;) {
+      // A chunk of its own each time: the stream may still hold the one before.
+      const { bytesRead, buffer } = await readFile(fd, Buffer.allocUnsafe(readChunkBytes), 0, readChunkBytes, null);
+      if (bytesRead === 0) break;
+      await stream.write(Channel.bytes, buffer.subarray(0, bytesRead));
+    }
+    stream.end(Channel.bytes);
+    stream.close();
+  } catch (error) {
+    if (!stream.signal.aborted) stream.close(fromNative(error, 'read the file'));
+  } finally {
+    close(fd, () => {});
+  }
+}
+
+function pathError(error: unknown, doing: string): StrataError {
+  return fromNative(error, doing, {
+    ENOENT: 'PATH_NOT_FOUND',
+    ENOTDIR: 'PATH_NOT_FOUND',
+    ELOOP: 'PATH_NOT_FOUND',
+    EXDEV: 'PATH_NOT_FOUND',
+    EINVAL: 'NOT_A_FILE',
+    EISDIR: 'NOT_A_FILE',
+    UNSAFE_PATH: 'PATH_NOT_FOUND',
+  });
+}

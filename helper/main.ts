@@ -1,0 +1,242 @@
+import './memory.ts';
+
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { type HelperArguments, parseHelperArguments, USAGE } from './arguments.ts';
+import { StatsSampler } from './cgroups/sampler.ts';
+import { Adoption } from './containers/adoption.ts';
+import { DEFAULT_CAPABILITIES } from './containers/capabilities.ts';
+import { ContainerFiles } from './containers/containerFiles.ts';
+import { ContainerService } from './containers/containerService.ts';
+import { ContainerDrafts } from './containers/drafts.ts';
+import { ContainerEndings } from './containers/endings.ts';
+import { ExitRecords } from './containers/exitRecords.ts';
+import { ContainerInspection } from './containers/inspection.ts';
+import { Launcher } from './containers/launcher.ts';
+import { LiveLimits } from './containers/liveLimits.ts';
+import { ContainerPauses } from './containers/pauses.ts';
+import { readBootTime } from './containers/processes.ts';
+import { ContainerRegistry } from './containers/registry.ts';
+import { ContainerRestarts } from './containers/restarts.ts';
+import { SandboxFactory } from './containers/sandboxes.ts';
+import { SandboxPool } from './containers/sandboxPool.ts';
+import { SeccompPrograms } from './containers/seccomp.ts';
+import { ContainerStarts } from './containers/starts.ts';
+import { ContainerStops } from './containers/stops.ts';
+import { ContainerStreams } from './containers/streams.ts';
+import { EventHub } from './events.ts';
+import { HostService, readHostFacts } from './host/hostService.ts';
+import { ContentStore } from './images/contentStore.ts';
+import { importEmbeddedImages } from './images/embedded.ts';
+import { ImageService } from './images/imageService.ts';
+import { ImageStore } from './images/imageStore.ts';
+import { LayerStore } from './images/layerStore.ts';
+import { LayerService } from './layers/layerService.ts';
+import { createLogger, type Logger } from './log.ts';
+import { loadAddon } from './native/addon.ts';
+import { type ContainerId, type Digest, StrataError } from './protocol/index.ts';
+import { Dispatcher } from './server/dispatch.ts';
+import { createHandlers } from './server/handlers.ts';
+import { Listener } from './server/listener.ts';
+import { ACCESS_GROUP, type AccessRules, lookUpGroup, peerOf, roleOf } from './server/peer.ts';
+import { Session } from './server/session.ts';
+import { Layout } from './store/layout.ts';
+import { KeyedMutex } from './store/mutex.ts';
+import { RootLock } from './store/rootLock.ts';
+import { VERSION } from './version.ts';
+import { Connection } from './wire/connection.ts';
+
+/** dist/, from the source (helper/) and from the bundle (dist/) alike. */
+const productDir = join(import.meta.dirname, '..', 'dist');
+
+interface Helper {
+  close(): Promise<void>;
+}
+
+async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> {
+  const addon = loadAddon(args.addon);
+  const layout = new Layout(args.root, args.run);
+  mkdirSync(args.root, { recursive: true, mode: 0o700 });
+  mkdirSync(args.run, { recursive: true, mode: 0o755 });
+  const locks = [new RootLock(args.root, '--root'), new RootLock(args.run, '--run')];
+  const facts = await readHostFacts(addon);
+  const access: AccessRules = { ownerUid: args.ownerUid, groupGid: lookUpGroup(ACCESS_GROUP) };
+  const warnings = accessWarnings(access);
+  for (const warning of warnings) log.warn(warning);
+
+  const hub = new EventHub();
+  const registry = new ContainerRegistry();
+  const users = registry.usersOf.bind(registry);
+  const content = new ContentStore(layout);
+  const layers = new LayerStore({ layout, addon, log });
+  const images = new ImageStore({ layout, content, layers, hub, log });
+  const imageService = new ImageService({ layout, addon, content, layers, store: images, users });
+
+  const files = new ContainerFiles({ layout, addon, log, resolvConf: facts.resolvConf });
+  const factory = new SandboxFactory({ addon, runtime: args.runtime, cgroupParent: args.cgroupParent, files, trace: args.trace, log });
+  const pool = new SandboxPool({ factory, files, size: args.warm, log });
+  const seccomp = new SeccompPrograms({ directory: layout.seccompPrograms, addon, runtime: args.runtime });
+  const sampler = new StatsSampler({ addon, running: () => registry.running(), log });
+  const exits = new ExitRecords({ files, log });
+  const launcher = new Launcher({
+    layout,
+    addon,
+    files,
+    exits,
+    factory,
+    pool,
+    seccomp,
+    hub,
+    log,
+    bootId: facts.bootId,
+    onRunning: () => sampler.wake(),
+  });
+  const live = new LiveLimits({ addon, sampler, log });
+  const pauses = new ContainerPauses({ addon, hub });
+  const restarts = new ContainerRestarts({ hub, log });
+  const endings = new ContainerEndings({ factory, launcher, pauses, log });
+  const turns = new KeyedMutex<ContainerId>();
+  const containers = new ContainerService({
+    turns,
+    files,
+    registry,
+    drafts: new ContainerDrafts({ files, registry, images, factory, host: facts.capacity, log }),
+    endings,
+    starts: new ContainerStarts({ files, exits, factory, launcher, endings, log }),
+    pool,
+    launcher,
+    live,
+    pauses,
+    stops: new ContainerStops({ turns, files, endings, pauses, restarts, hub, log }),
+    restarts,
+    hub,
+    log,
+  });
+  const streams = new ContainerStreams({ registry, log });
+  const inspection = new ContainerInspection({ registry, addon, cgroupHost: facts.cgroup });
+
+  await imageService.open();
+  const { bootTimeMs } = await readBootTime();
+  await new Adoption({
+    layout,
+    addon,
+    files,
+    exits,
+    factory,
+    pool,
+    launcher,
+    service: containers,
+    pauses,
+    restarts,
+    live,
+    bootTimeMs,
+    log,
+  }).adoptAll();
+  await importEmbeddedImages(args.images, { service: imageService, store: images, users, log });
+  pool.refill();
+  // So that the first container does not wait for it. What is wrong with it, that container says.
+  seccomp
+    .program([...DEFAULT_CAPABILITIES].sort())
+    .catch((error: unknown) => log.error({ err: error }, 'cannot compile the seccomp profile'));
+
+  const paths = { root: args.root, run: args.run, socket: args.socket };
+  const host = new HostService({
+    addon,
+    runtime: args.runtime,
+    facts,
+    paths,
+    version: VERSION,
+    warnings: () => [...warnings, ...images.damaged().map(damagedWarning)],
+  });
+  const layerService = new LayerService({ layout, addon, registry, images, layers });
+  const handlers = createHandlers({
+    version: VERSION,
+    hub,
+    host,
+    registry,
+    containers,
+    streams,
+    inspection,
+    sampler,
+    images,
+    imageService,
+    layers: layerService,
+  });
+  const dispatcher = new Dispatcher(handlers, log);
+  const listener = new Listener({
+    path: args.socket,
+    log,
+    onConnection: (webSocket, socket) => {
+      const role = roleOf(peerOf(socket, addon), access);
+      const connection = new Connection(webSocket, {
+        allocatesStreams: true,
+        onEventTooLarge: (event) => log.error({ event }, 'an event is larger than a message may be and was left out'),
+      });
+      void new Session({ role, connection, hub, log }).serve(dispatcher);
+    },
+  });
+  await listener.listen(access);
+  return {
+    close: async () => {
+      launcher.close();
+      restarts.close();
+      await listener.close();
+      sampler.close();
+      await pool.close();
+      for (const lock of locks) lock.release();
+    },
+  };
+}
+
+function damagedWarning(id: Digest): string {
+  return `the image ${id} cannot be read: import it again, or remove it by this id`;
+}
+
+function accessWarnings(access: AccessRules): string[] {
+  if (access.groupGid !== undefined) return [];
+  return [
+    `there is no group "${ACCESS_GROUP}": only ${access.ownerUid === undefined ? 'root' : `root and uid ${access.ownerUid}`} can connect. "groupadd --system ${ACCESS_GROUP}" and a restart of the helper change that.`,
+  ];
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  if (argv.includes('--help')) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  if (argv.includes('--version')) {
+    process.stdout.write(`stratad ${VERSION}\n`);
+    return;
+  }
+  const args = parseHelperArguments(argv, productDir);
+  if (process.getuid?.() !== 0) {
+    throw new StrataError('PERMISSION_DENIED', 'stratad makes containers and must run as root', { hint: 'Start it with sudo.' });
+  }
+  const log = createLogger(args.logLevel);
+  // A promise that nobody watches is a fault, but none that other containers' clients shall feel.
+  process.on('unhandledRejection', (error) => log.error({ err: error }, 'unexpected error that nobody handled'));
+  const helper = await startHelper(args, log);
+  const stop = Promise.withResolvers<string>();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.resolve(signal)); // again and again: a second one must not cut the end short
+  // Who started it may have gone by now; that is no reason to end.
+  process.stdout.on('error', () => {});
+  process.stdout.write(`stratad ready on ${args.socket}\n`);
+  log.info({ socket: args.socket, version: VERSION }, 'ready');
+  const signal = await stop.promise;
+  log.info({ signal }, 'ending; containers go on');
+  await helper.close();
+}
+
+main(process.argv.slice(2)).then(
+  // Connections to supervisors hold the process open; everything that must be closed is.
+  () => process.exit(0),
+  (error: unknown) => {
+    const known = error instanceof StrataError;
+    process.stderr.write(
+      known
+        ? `stratad: ${error.message}\n${error.hint}\n`
+        : `stratad: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    );
+    process.exit(1);
+  },
+);

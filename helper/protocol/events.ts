@@ -1,0 +1,40 @@
+import * as z from 'zod';
+import { containerIdSchema, digestSchema, execIdSchema } from './ids.ts';
+import { containerSummarySchema, exitSchema, imageSummarySchema, statsSchema } from './model.ts';
+
+/** A notification from the helper. Those with `seq` make one ordered stream for a connection that subscribed. */
+export interface EventDefinition<P extends z.ZodType = z.ZodType> {
+  readonly doc: string;
+  readonly params: P;
+}
+
+function event<P extends z.ZodType>(definition: EventDefinition<P>): EventDefinition<P> {
+  return definition;
+}
+
+const seq = z.int();
+
+export const events = {
+  'container.changed': event({
+    doc: 'A container is new or changed (state, name, limits): its summary as it is now.',
+    params: z.strictObject({ seq, container: containerSummarySchema }),
+  }),
+  'container.exited': event({
+    doc: 'A container has ended; the record of it is on disk and its output is complete in the log.',
+    params: z.strictObject({ seq, id: containerIdSchema, exit: exitSchema }),
+  }),
+  'container.removed': event({ doc: 'A container is gone.', params: z.strictObject({ seq, id: containerIdSchema }) }),
+  'exec.exited': event({
+    doc: 'An exec session has ended; sent only to the connection that owns it, after its last output.',
+    params: z.strictObject({ container: containerIdSchema, exec: execIdSchema, code: z.int().nullable(), signal: z.string().nullable() }),
+  }),
+  'image.changed': event({ doc: 'An image is new or has other names.', params: z.strictObject({ seq, image: imageSummarySchema }) }),
+  'image.removed': event({ doc: 'An image is gone.', params: z.strictObject({ seq, id: digestSchema }) }),
+  'stats.sampled': event({
+    doc: 'One reading of the running containers; only after stats.subscribe.',
+    params: z.strictObject({ samples: z.array(statsSchema) }),
+  }),
+} as const satisfies Record<string, EventDefinition>;
+
+export type EventName = keyof typeof events;
+export type EventParams<E extends EventName> = z.infer<(typeof events)[E]['params']>;

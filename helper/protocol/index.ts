@@ -1,0 +1,12 @@
+/** The wire contract between the helper and its clients: everything a client may import of the helper. */
+export * from './commandLine.ts';
+export * from './errors.ts';
+export * from './events.ts';
+export * from './exit.ts';
+export * from './frames.ts';
+export * from './ids.ts';
+export * from './limits.ts';
+export * from './model.ts';
+export * from './requests.ts';
+export * from './sizes.ts';
+export * from './version.ts';

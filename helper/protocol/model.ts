@@ -1,0 +1,406 @@
+import * as z from 'zod';
+import { containerIdSchema, digestSchema, execIdSchema } from './ids.ts';
+
+const bytes = z.int().min(0);
+/** RFC 3339, UTC where the helper took it; what an image brings has its own offset. */
+const timestamp = z.string().max(40);
+
+// ---- limits --------------------------------------------------------------------------------------------------------------
+
+/**
+ * A container's limits. `null` is "no limit". The same terms on cgroup v1, v2 and hybrid hosts:
+ * cpuWeight is v2's 1..10000 (default 100); memorySwapMaxBytes counts memory and swap together, as Docker does.
+ */
+export const limitsSchema = z.strictObject({
+  cpuQuotaUs: z
+    .int()
+    .min(1000, { error: 'a cpu quota is at least 1000 µs (0.01 cpu of the usual period)' })
+    .max(1_000_000_000, { error: 'a cpu quota is at most 1000 s' })
+    .nullable(),
+  cpuPeriodUs: z
+    .int()
+    .min(1000, { error: 'a cpu period is at least 1000 µs' })
+    .max(1_000_000, { error: 'a cpu period is at most 1 000 000 µs' }),
+  cpuWeight: z.int().min(1, { error: 'a cpu weight is 1 to 10 000' }).max(10_000, { error: 'a cpu weight is 1 to 10 000' }),
+  cpusetCpus: z
+    .string()
+    .max(1024)
+    .regex(/^\d+(-\d+)?(,\d+(-\d+)?)*$/, { error: 'a cpu list looks like "0-1,3"' })
+    .nullable(),
+  cpusetMems: z
+    .string()
+    .max(1024)
+    .regex(/^\d+(-\d+)?(,\d+(-\d+)?)*$/, { error: 'a memory node list looks like "0"' })
+    .nullable(),
+  memoryMaxBytes: z
+    .int()
+    .min(512 * 1024, { error: 'memory limits start at 512 KiB' })
+    .nullable(),
+  memorySwapMaxBytes: z.int().min(0).nullable(),
+  pidsMax: z
+    .int()
+    .min(1, { error: 'a limit of processes is at least 1' })
+    .max(4_194_304, { error: 'the kernel has at most 4 194 304 processes' })
+    .nullable(),
+});
+export type Limits = z.infer<typeof limitsSchema>;
+
+/** What a container has that nobody limits: the kernel's own defaults. */
+export const DEFAULT_LIMITS: Limits = {
+  cpuQuotaUs: null,
+  cpuPeriodUs: 100_000,
+  cpuWeight: 100,
+  cpusetCpus: null,
+  cpusetMems: null,
+  memoryMaxBytes: null,
+  memorySwapMaxBytes: null,
+  pidsMax: null,
+};
+
+export interface Range {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** The bounds of a number's schema, so that a client refuses in its own words what the helper would refuse. */
+export function rangeOf(schema: { readonly minValue: number | null; readonly maxValue: number | null }): Range {
+  return { min: schema.minValue ?? Number.MIN_SAFE_INTEGER, max: schema.maxValue ?? Number.MAX_SAFE_INTEGER };
+}
+
+export const LIMIT_RANGES = {
+  cpuQuotaUs: rangeOf(limitsSchema.shape.cpuQuotaUs.unwrap()),
+  cpuPeriodUs: rangeOf(limitsSchema.shape.cpuPeriodUs),
+  cpuWeight: rangeOf(limitsSchema.shape.cpuWeight),
+  memoryBytes: rangeOf(limitsSchema.shape.memoryMaxBytes.unwrap()),
+  pids: rangeOf(limitsSchema.shape.pidsMax.unwrap()),
+} as const satisfies Record<string, Range>;
+
+/** A change of limits: only what is named changes. */
+export const limitsChangeSchema = limitsSchema.partial();
+export type LimitsChange = z.infer<typeof limitsChangeSchema>;
+
+// ---- containers ----------------------------------------------------------------------------------------------------------
+
+export const exitSchema = z.strictObject({
+  /** Exit status; null where a signal ended it or nobody saw the end. */
+  code: z.int().min(0).max(255).nullable(),
+  /** "SIGKILL"; null where it exited by itself or nobody saw the end. */
+  signal: z.string().max(16).nullable(),
+  /** The memory limit made the kernel kill a process of the container. */
+  oomKilled: z.boolean(),
+  /** In words, for people: "exited with status 1", "killed by SIGKILL: out of memory (limit 64 MiB)", "the host restarted". */
+  reason: z.string(),
+  finishedAt: timestamp,
+});
+export type Exit = z.infer<typeof exitSchema>;
+
+export const containerStateSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('created') }),
+  /** `paused`: it stands still (container.pause), and takes no cpu. */
+  z.strictObject({ kind: z.literal('running'), pid: z.int(), startedAt: timestamp, paused: z.literal(true).optional() }),
+  /** `restartsAt`: when its restart policy starts it again. */
+  z.strictObject({ kind: z.literal('exited'), exit: exitSchema, startedAt: timestamp.nullable(), restartsAt: timestamp.optional() }),
+]);
+export type ContainerState = z.infer<typeof containerStateSchema>;
+
+/** Whether it is started again when it has ended, as Docker has it. `maximumRetryCount` is of on-failure; absent or 0: no bound. */
+export const restartPolicySchema = z
+  .strictObject({
+    name: z.enum(['no', 'on-failure', 'always', 'unless-stopped']),
+    maximumRetryCount: z.int().min(0).max(1_000_000).optional(),
+  })
+  .refine(({ name, maximumRetryCount }) => maximumRetryCount === undefined || name === 'on-failure', {
+    path: ['maximumRetryCount'],
+    error: 'only the restart policy on-failure counts its retries',
+  });
+export type RestartPolicy = z.infer<typeof restartPolicySchema>;
+
+/** Longer command lines are cut off in what lists and events carry; `inspect` has the whole one as `process.args`. */
+export const maxSummaryCommandLength = 4096;
+
+/** What a list shows. Its `revision` grows with each change of this container. */
+export const containerSummarySchema = z.strictObject({
+  id: containerIdSchema,
+  name: z.string(),
+  /** The reference as it was asked for, and the image's id. */
+  image: z.string(),
+  imageId: digestSchema,
+  /** Cut off at maxSummaryCommandLength characters. */
+  command: z.array(z.string()),
+  createdAt: timestamp,
+  state: containerStateSchema,
+  tty: z.boolean(),
+  openStdin: z.boolean(),
+  autoRemove: z.boolean(),
+  restartPolicy: restartPolicySchema,
+  /** Starts by its restart policy since a person last started it. */
+  restartCount: z.int().min(0),
+  labels: z.record(z.string(), z.string()),
+  limits: limitsSchema,
+  revision: z.int(),
+});
+export type ContainerSummary = z.infer<typeof containerSummarySchema>;
+
+export const idMapSchema = z.strictObject({ containerId: z.int().min(0), hostId: z.int().min(0), size: z.int().min(1) });
+
+/** `key=value`, no NUL. */
+const environmentEntry = z
+  .string()
+  .max(131_072)
+  .regex(/^[^=\0]+=[^\0]*$/, { error: 'an environment entry looks like NAME=value' });
+const argument = z
+  .string()
+  .max(131_072)
+  .regex(/^[^\0]*$/, { error: 'an argument must not hold a NUL byte' });
+
+/** Everything a person can ask for at create. Absent: the image's value, else the default. */
+export const createOptionsSchema = z.strictObject({
+  image: z.string().min(1).max(512),
+  name: z.string().max(128).optional(),
+  /** Replaces the image's Cmd. */
+  command: z.array(argument).max(4096).optional(),
+  /** Replaces the image's Entrypoint; [] clears it. */
+  entrypoint: z.array(argument).max(4096).optional(),
+  env: z.array(environmentEntry).max(4096).optional(),
+  workingDirectory: z.string().max(4096).startsWith('/', { error: 'a working directory begins with "/"' }).optional(),
+  /** `name|uid[:name|gid]`. */
+  user: z.string().max(256).optional(),
+  hostname: z
+    .string()
+    .max(64)
+    .regex(/^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$/, {
+      error: 'a host name has letters, digits, "." and "-", and begins and ends with a letter or digit',
+    })
+    .optional(),
+  tty: z.boolean().optional(),
+  openStdin: z.boolean().optional(),
+  autoRemove: z.boolean().optional(),
+  restartPolicy: restartPolicySchema.optional(),
+  readOnlyRootfs: z.boolean().optional(),
+  noNewPrivileges: z.boolean().optional(),
+  capAdd: z.array(z.string().max(64)).max(64).optional(),
+  capDrop: z.array(z.string().max(64)).max(64).optional(),
+  seccomp: z.enum(['default', 'unconfined']).optional(),
+  stopSignal: z.string().max(16).optional(),
+  stopTimeoutMs: z.int().min(0).max(3_600_000).optional(),
+  labels: z.record(z.string().max(256), z.string().max(4096)).optional(),
+  limits: limitsChangeSchema.optional(),
+  /** Run in a user namespace with these maps; layers are shared by id-mapped mounts. */
+  userNamespace: z.strictObject({ uidMaps: z.array(idMapSchema).min(1).max(64), gidMaps: z.array(idMapSchema).min(1).max(64) }).optional(),
+  /** A time namespace with these offsets to the host's clocks, in seconds. */
+  timeNamespace: z.strictObject({ monotonicSeconds: z.int().optional(), boottimeSeconds: z.int().optional() }).optional(),
+  /** tmpfs mounts: path → mount options. */
+  tmpfs: z.record(z.string().startsWith('/'), z.string()).optional(),
+});
+export type CreateOptions = z.infer<typeof createOptionsSchema>;
+
+export const terminalSizeSchema = z.strictObject({ columns: z.int().min(1).max(10_000), rows: z.int().min(1).max(10_000) });
+export type TerminalSize = z.infer<typeof terminalSizeSchema>;
+
+export const execSessionSchema = z.strictObject({
+  id: execIdSchema,
+  command: z.array(z.string()),
+  tty: z.boolean(),
+  pid: z.int(),
+  startedAt: timestamp,
+});
+export type ExecSession = z.infer<typeof execSessionSchema>;
+
+/** Everything `inspect` shows. */
+export const containerDetailsSchema = containerSummarySchema.extend({
+  options: createOptionsSchema,
+  process: z.strictObject({
+    args: z.array(z.string()),
+    env: z.array(z.string()),
+    cwd: z.string(),
+    user: z.string(),
+    capabilities: z.array(z.string()),
+    noNewPrivileges: z.boolean(),
+    seccomp: z.string(),
+  }),
+  hostname: z.string(),
+  stopSignal: z.string(),
+  stopTimeoutMs: z.int(),
+  paths: z.strictObject({ state: z.string(), upper: z.string(), work: z.string(), log: z.string(), run: z.string() }),
+  cgroup: z.strictObject({ path: z.string(), mode: z.enum(['v1', 'v2', 'hybrid']) }),
+  namespaces: z.record(z.string(), z.string()),
+  /** pid of the supervisor; null while none runs. */
+  supervisorPid: z.int().nullable(),
+  execSessions: z.array(execSessionSchema),
+});
+export type ContainerDetails = z.infer<typeof containerDetailsSchema>;
+
+/** A place in a container's log: where a record begins, and how many bytes of what it holds come before. */
+export const logPositionSchema = z.strictObject({ offset: bytes, skip: bytes });
+export type LogPosition = z.infer<typeof logPositionSchema>;
+
+/** Longer command lines are cut off. */
+export const maxProcessCommandLength = 4096;
+
+export const containerProcessSchema = z.strictObject({
+  hostPid: z.int(),
+  /** The pid as the container's own pid namespace has it. */
+  containerPid: z.int(),
+  parentHostPid: z.int(),
+  /** Host user and the user as the container's namespace has it. */
+  hostUid: z.int(),
+  containerUid: z.int().nullable(),
+  state: z.string(),
+  startedAt: timestamp,
+  cpuMs: z.int(),
+  residentBytes: bytes,
+  command: z.string().max(maxProcessCommandLength),
+});
+export type ContainerProcess = z.infer<typeof containerProcessSchema>;
+
+// ---- figures -------------------------------------------------------------------------------------------------------------
+
+/** One reading of a container's cgroup. Rates are over the time since the reading before; null in the first one. */
+export const statsSchema = z.strictObject({
+  id: containerIdSchema,
+  /** Milliseconds since the epoch. */
+  atMs: z.number(),
+  /** 100 = one cpu used fully. */
+  cpuPercent: z.number().nullable(),
+  cpuUsageUs: z.number(),
+  /** Share of the last interval's periods in which the quota ran out, 0..100; null without a quota, or where no period passed. */
+  throttledPercent: z.number().nullable(),
+  throttledUs: z.number(),
+  /** As Docker counts: without reclaimable page cache. */
+  memoryBytes: bytes,
+  memoryLimitBytes: bytes.nullable(),
+  memoryAnonBytes: bytes,
+  memoryFileBytes: bytes,
+  memoryPeakBytes: bytes.nullable(),
+  swapBytes: bytes.nullable(),
+  oomKills: z.int(),
+  pids: z.int(),
+  pidsLimit: z.int().nullable(),
+  ioReadBytes: bytes,
+  ioWriteBytes: bytes,
+});
+export type Stats = z.infer<typeof statsSchema>;
+
+// ---- images and layers ---------------------------------------------------------------------------------------------------
+
+/** Names of a platform are cut off where they are longer: an image may say anything. */
+export const maxPlatformLength = 64;
+
+export const imageSummarySchema = z.strictObject({
+  /** Digest of the image's config (image-spec's ImageID). */
+  id: digestSchema,
+  /** Names that point to it, "busybox:latest". */
+  references: z.array(z.string()),
+  /** Sum of the unpacked layers. */
+  sizeBytes: bytes,
+  /** Of the image's config where that is a time, else when it was imported. */
+  createdAt: timestamp.nullable(),
+  architecture: z.string().max(maxPlatformLength),
+  os: z.string().max(maxPlatformLength),
+  layerCount: z.int(),
+  revision: z.int(),
+});
+export type ImageSummary = z.infer<typeof imageSummarySchema>;
+
+/** The part of an image-spec config that Strata reads. */
+export const imageConfigSchema = z.looseObject({
+  created: z.string().optional(),
+  architecture: z.string(),
+  os: z.string(),
+  config: z
+    .looseObject({
+      User: z.string().optional(),
+      Env: z.array(z.string()).nullish(),
+      Entrypoint: z.array(z.string()).nullish(),
+      Cmd: z.array(z.string()).nullish(),
+      WorkingDir: z.string().optional(),
+      Labels: z.record(z.string(), z.string()).nullish(),
+      StopSignal: z.string().optional(),
+    })
+    .optional(),
+  rootfs: z.looseObject({ type: z.literal('layers'), diff_ids: z.array(digestSchema) }),
+  history: z
+    .array(
+      z.looseObject({
+        created: z.string().optional(),
+        created_by: z.string().optional(),
+        comment: z.string().optional(),
+        empty_layer: z.boolean().optional(),
+      }),
+    )
+    .optional(),
+});
+export type ImageConfig = z.infer<typeof imageConfigSchema>;
+
+export const imageDetailsSchema = imageSummarySchema.extend({ config: imageConfigSchema, chainIds: z.array(digestSchema) });
+export type ImageDetails = z.infer<typeof imageDetailsSchema>;
+
+/** A layer of a stack, named so that a client can ask for its files: of an image by chainId, of a container by role. */
+export const layerReferenceSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('image'), chainId: digestSchema }),
+  z.strictObject({ kind: z.literal('upper'), container: containerIdSchema }),
+  z.strictObject({ kind: z.literal('init'), container: containerIdSchema }),
+]);
+export type LayerReference = z.infer<typeof layerReferenceSchema>;
+
+/** An image's history may hold whole scripts: longer ones are cut off here, and whole in the image's config. */
+export const maxCreatedByLength = 4096;
+
+export const layerSchema = z.strictObject({
+  reference: layerReferenceSchema,
+  role: z.enum(['upper', 'init', 'image']),
+  /** Position from the top, 0 first. */
+  index: z.int(),
+  diffId: digestSchema.nullable(),
+  /** Sum of its files' sizes; null while not counted. */
+  sizeBytes: bytes.nullable(),
+  entries: z.int().nullable(),
+  /** Where it has too many entries to be counted: it has more than these, and `sizeBytes` and `entries` are null. */
+  moreEntriesThan: z.int().optional(),
+  /** What made it, from the image's history, cut off where it is long; null where unknown. */
+  createdBy: z.string().max(maxCreatedByLength).nullable(),
+  createdAt: timestamp.nullable(),
+  /** Directory on the host. */
+  path: z.string(),
+});
+export type Layer = z.infer<typeof layerSchema>;
+
+export const layerEntrySchema = z.strictObject({
+  name: z.string(),
+  kind: z.enum(['file', 'directory', 'symlink', 'device', 'fifo', 'socket', 'whiteout']),
+  sizeBytes: bytes,
+  mode: z.int(),
+  uid: z.int(),
+  gid: z.int(),
+  mtimeMs: z.number(),
+  linkTarget: z.string().optional(),
+  opaque: z.boolean().optional(),
+});
+export type LayerEntry = z.infer<typeof layerEntrySchema>;
+
+// ---- host ----------------------------------------------------------------------------------------------------------------
+
+export const hostInfoSchema = z.strictObject({
+  helperVersion: z.string(),
+  protocolVersion: z.string(),
+  nodeVersion: z.string(),
+  runtimeVersion: z.string(),
+  kernelRelease: z.string(),
+  architecture: z.string(),
+  cpus: z.int(),
+  memoryBytes: bytes,
+  cgroup: z.strictObject({
+    mode: z.enum(['v1', 'v2', 'hybrid']),
+    controllers: z.array(z.string()),
+    swapAccounting: z.boolean(),
+    psi: z.boolean(),
+  }),
+  features: z.array(z.strictObject({ name: z.string(), available: z.boolean(), detail: z.string() })),
+  paths: z.strictObject({ root: z.string(), run: z.string(), socket: z.string() }),
+  warnings: z.array(z.string()),
+});
+export type HostInfo = z.infer<typeof hostInfoSchema>;
+
+export const roleSchema = z.enum(['observe', 'control']);
+/** observe: read. control: change, which on a container host is root. */
+export type Role = z.infer<typeof roleSchema>;

@@ -1,0 +1,220 @@
+import type { StatsSampler } from '../cgroups/sampler.ts';
+import type { ContainerService } from '../containers/containerService.ts';
+import type { ContainerInspection } from '../containers/inspection.ts';
+import type { ContainerRegistry } from '../containers/registry.ts';
+import type { ContainerStreams } from '../containers/streams.ts';
+import type { EventHub } from '../events.ts';
+import type { HostService } from '../host/hostService.ts';
+import type { ImageService } from '../images/imageService.ts';
+import type { ImageStore } from '../images/imageStore.ts';
+import type { LayerService } from '../layers/layerService.ts';
+import { type MethodResult, type Params, PROTOCOL_VERSION, StrataError } from '../protocol/index.ts';
+import type { Handlers } from './dispatch.ts';
+import type { Session } from './session.ts';
+import { readUpload } from './upload.ts';
+
+/** What the methods act on. */
+export interface Services {
+  readonly version: string;
+  readonly hub: EventHub;
+  readonly host: HostService;
+  readonly registry: ContainerRegistry;
+  readonly containers: ContainerService;
+  readonly streams: ContainerStreams;
+  readonly inspection: ContainerInspection;
+  readonly sampler: StatsSampler;
+  readonly images: ImageStore;
+  readonly imageService: ImageService;
+  readonly layers: LayerService;
+}
+
+const defaultStatsIntervalMs = 1000;
+
+/** Every method of the protocol, each as thin as it can be. */
+export function createHandlers(services: Services): Handlers<Session> {
+  return {
+    ...hostHandlers(services),
+    ...containerHandlers(services),
+    ...streamHandlers(services),
+    ...statsHandlers(services),
+    ...imageHandlers(services),
+    ...layerHandlers(services),
+  };
+}
+
+type Part<Prefix extends string> = Pick<Handlers<Session>, Extract<keyof Handlers<Session>, `${Prefix}.${string}`>>;
+type StreamMethod = 'container.start' | 'container.run' | 'container.logs' | 'container.attach' | 'container.exec';
+
+function hostHandlers({
+  version,
+  hub,
+  host,
+  containers,
+  images,
+}: Services): Pick<Handlers<Session>, 'hello' | 'host.info' | 'events.subscribe'> {
+  return {
+    hello: (params, session) => hello(params, session, version),
+    'host.info': () => host.info(),
+    'events.subscribe': (_, session) => {
+      session.subscribe();
+      return { seq: hub.seq, containers: containers.list(true), images: images.list() };
+    },
+  };
+}
+
+function hello(params: Params<'hello'>, session: Session, version: string): MethodResult<'hello'> {
+  const { major } = PROTOCOL_VERSION;
+  if (params.protocol.major !== major) {
+    throw new StrataError(
+      'PROTOCOL_MISMATCH',
+      `this helper speaks protocol ${major}, ${params.client.name} speaks ${params.protocol.major}`,
+      {
+        hint: params.protocol.major > major ? 'Update the helper.' : `Update ${params.client.name}.`,
+        details: { helper: major, client: params.protocol.major },
+      },
+    );
+  }
+  session.greeted = true;
+  return { protocol: { ...PROTOCOL_VERSION }, helperVersion: version, role: session.role, capabilities: [] };
+}
+
+function containerHandlers({ containers, inspection, streams }: Services): Omit<Part<'container'>, StreamMethod> {
+  return {
+    'container.list': ({ all }) => ({ containers: containers.list(all) }),
+    'container.inspect': ({ container }) => inspection.details(container),
+    'container.create': ({ options }) => containers.create(options),
+    'container.stop': async ({ container, signal, graceMs }, _, abort) => ({
+      exit: await containers.stop(container, { signal, graceMs, abort }),
+    }),
+    'container.restart': async ({ container, signal, graceMs }) => ({ pid: await containers.restart(container, { signal, graceMs }) }),
+    'container.pause': async ({ container }) => {
+      await containers.pause(container);
+      return {};
+    },
+    'container.resume': async ({ container }) => {
+      await containers.resume(container);
+      return {};
+    },
+    'container.kill': async ({ container, signal }) => {
+      await containers.kill(container, signal);
+      return {};
+    },
+    'container.remove': async ({ container, force }) => ({ id: await containers.remove(container, force ?? false) }),
+    'container.rename': async ({ container, name }) => {
+      await containers.rename(container, name);
+      return {};
+    },
+    'container.wait': async ({ container }, _, signal) => ({ exit: await containers.wait(container, signal) }),
+    'container.resize': async ({ container, exec, size }) => {
+      await streams.resize(container, exec, size);
+      return {};
+    },
+    'container.update': ({ container, limits, restartPolicy }) => containers.update(container, limits, restartPolicy),
+    'container.processes': ({ container }) => inspection.processes(container),
+  };
+}
+
+function streamHandlers({ containers, registry, streams }: Services): Pick<Handlers<Session>, StreamMethod> {
+  return {
+    'container.start': async ({ container, attach, size }, session, signal) => {
+      const { id } = registry.find(container);
+      if (attach !== true) return { pid: await containers.start(container, { signal }) };
+      return await session.withStream(signal, async (stream) => {
+        const pid = await containers.start(container, { attachment: { stream, size }, signal });
+        session.watch(id);
+        return { pid };
+      });
+    },
+    'container.run': async ({ options, attach, size }, session, signal) => {
+      if (attach !== true) {
+        const started = await containers.run(options, { signal });
+        session.watch(started.id);
+        return started;
+      }
+      return await session.withStream(signal, async (stream) => {
+        const started = await containers.run(options, { attachment: { stream, size }, signal });
+        session.watch(started.id);
+        return started;
+      });
+    },
+    'container.logs': async (params, session, signal) => {
+      const tty = streams.isTty(params.container);
+      return await session.withStream(signal, async (stream) => {
+        const from = await streams.logs(params, stream);
+        return { tty, from };
+      });
+    },
+    'container.attach': async ({ container, size }, session, signal) => {
+      const tty = streams.isTty(container);
+      return await session.withStream(signal, async (stream) => {
+        await streams.attach(container, { stream, size });
+        return { tty };
+      });
+    },
+    'container.exec': async (params, session, signal) => {
+      const { id } = registry.find(params.container);
+      return await session.withStream(signal, (stream) =>
+        streams.exec(params, stream, (exec, end) => session.connection.notify('exec.exited', { container: id, exec, ...end })),
+      );
+    },
+  };
+}
+
+function statsHandlers({ registry, sampler }: Services): Part<'stats'> {
+  return {
+    'stats.subscribe': ({ intervalMs }, session) => {
+      session.setStats(sampler.subscribe(intervalMs ?? defaultStatsIntervalMs, (samples) => session.sendStats(samples)));
+      return {};
+    },
+    'stats.unsubscribe': (_, session) => {
+      session.setStats(undefined);
+      return {};
+    },
+    'stats.read': async ({ containers }) => {
+      const wanted = containers === undefined ? registry.running() : containers.map((reference) => registry.find(reference));
+      return { samples: await sampler.readOnce(wanted) };
+    },
+  };
+}
+
+function imageHandlers({ images, imageService }: Services): Part<'image'> {
+  return {
+    'image.list': () => ({ images: images.list() }),
+    'image.inspect': ({ image }) => images.details(images.resolve(image).image.id),
+    'image.openUpload': (_, session) => ({ stream: session.connection.openStream().id }),
+    'image.import': async ({ source, reference, command }, session, signal) => {
+      const options = { reference, command, signal };
+      switch (source.kind) {
+        case 'stream': {
+          const upload = session.connection.stream(source.stream);
+          try {
+            return { image: await imageService.importStream(readUpload(upload, signal), options) };
+          } catch (error) {
+            // Refused before a byte of it was wanted, nobody else closes it.
+            upload.close(error instanceof StrataError ? error : new StrataError('INTERNAL', 'the import failed', { cause: error }));
+            throw error;
+          }
+        }
+        case 'directory':
+          return { image: await imageService.importDirectory(source.path, options) };
+        case 'ociLayout':
+          return { image: await imageService.importOciLayout(source.path, source.name, options) };
+      }
+    },
+    'image.remove': ({ image, force }) => imageService.remove(image, force ?? false),
+  };
+}
+
+function layerHandlers({ layers }: Services): Part<'layer'> {
+  return {
+    'layer.stack': async (params) => ({ layers: await layers.stack(params) }),
+    'layer.list': ({ layer, path }) => layers.list(layer, path),
+    'layer.stat': async ({ layer, path }) => ({ entry: await layers.stat(layer, path) }),
+    'layer.read': ({ layer, path }, session, signal) =>
+      session.withStream(signal, async (stream) => {
+        const file = await layers.open(layer, path);
+        file.send(stream);
+        return { sizeBytes: file.sizeBytes };
+      }),
+  };
+}

@@ -1,0 +1,21 @@
+// The module: what index.d.ts declares.
+#include "async.h"
+
+namespace {
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  using namespace strata::addon;
+  env.SetInstanceData(new Workers);
+  add_peers(env, exports);
+  add_supervisors(env, exports);
+  add_cgroups(env, exports);
+  add_sampler(env, exports);
+  add_layers(env, exports);
+  add_host(env, exports);
+  exports.Set("version", STRATA_VERSION);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(strata, initialize)

@@ -1,0 +1,201 @@
+// The native addon's interface, written by hand. Everything asynchronous runs on a worker and settles one promise; a rejection
+// is a NativeError. Paths are absolute host paths that the helper made; every path *below* a root that a container or image could have
+// shaped is resolved by the addon with openat2(2) and never by string.
+
+/** What a rejected promise (or a throwing call) carries. */
+export interface NativeError extends Error {
+  /**
+   * Symbolic errno ("ENOENT", "ECANCELED" for an aborted signal, "ETIMEDOUT", "EAGAIN" where the host has no room for a thread), or a code of Strata's native core: "CORRUPT_ARCHIVE", "UNSAFE_PATH",
+   * "UNSUPPORTED", "LIMIT_REJECTED" (writeLimits, and what is too large for applyLayer or packDirectory). An argument of the wrong kind throws a TypeError at once.
+   */
+  code: string;
+  errno: number;
+  syscall?: string;
+  path?: string;
+  /** A next step for people, where the core knows one. */
+  hint?: string;
+}
+
+// ---- peers ---------------------------------------------------------------------------------------------------------------
+
+/** SO_PEERCRED and SO_PEERGROUPS of a connected unix socket. Throws where `fd` is none. */
+export function peerCredentials(fd: number): { pid: number; uid: number; gid: number; groups: number[] };
+
+// ---- supervisors ---------------------------------------------------------------------------------------------------------
+
+/**
+ * Starts `runtime arguments…` with posix_spawn (no fork of this large process) in a session of its own, an environment of PATH alone, cwd "/" and no
+ * descriptors but 0 to 2, and waits for the foreground process to end; a daemon that it leaves behind is not waited for, even if it keeps the pipes.
+ * Resolves with its exit code (128 + n for signal n), stdout (1 MiB at most) and stderr (64 KiB at most). `input` goes to its stdin, else /dev/null.
+ * Rejects where it cannot be spawned, and with ETIMEDOUT when it was killed after `timeoutMs`.
+ */
+export function runRuntime(
+  runtime: string,
+  runtimeArguments: readonly string[],
+  options?: { input?: Uint8Array; timeoutMs?: number },
+): Promise<{ exitCode: number; stdout: string; stderr: string }>;
+
+// ---- cgroups -------------------------------------------------------------------------------------------------------------
+
+export type CgroupMode = 'v1' | 'v2' | 'hybrid';
+
+/** How this host's hierarchies are mounted, read from /proc/self/mountinfo and /proc/cgroups. */
+export interface CgroupHost {
+  mode: CgroupMode;
+  /** Controllers that can be used for containers, e.g. ["cpu", "memory"], whatever hierarchy they live in. */
+  controllers: string[];
+  /** Mount point of each v1 controller; the unified tree under "". */
+  mounts: Record<string, string>;
+  /** Whether cgroup v1 or v2 counts swap, and whether PSI is there. */
+  swapAccounting: boolean;
+  psi: boolean;
+}
+export function cgroupHost(): CgroupHost;
+
+/** Limits in the host's terms; `null` is "no limit". On v1 and v2 alike cpuWeight is v2's 1..10000 (v1 shares are converted). */
+export interface CgroupLimits {
+  cpuQuotaUs: number | null;
+  cpuPeriodUs: number;
+  cpuWeight: number;
+  /** A list as cpuset(7) writes it ("0-1,3"); null: not restricted. */
+  cpusetCpus: string | null;
+  cpusetMems: string | null;
+  memoryMaxBytes: number | null;
+  /**
+   * memory + swap together (as Docker counts); null: not limited. On v1 and v2 alike the sum stays when memoryMaxBytes alone changes, so raising
+   * memoryMaxBytes above it is refused; lifting memoryMaxBytes (null) lifts the sum as well.
+   */
+  memorySwapMaxBytes: number | null;
+  pidsMax: number | null;
+}
+/** Reads the limits as the kernel has them now. `cgroup` is the path below every hierarchy ("/strata/<id>"). */
+export function readLimits(cgroup: string): Promise<CgroupLimits>;
+/**
+ * Writes the named limits, in an order that the kernel accepts (v1 memory against memsw), and takes back those already written when one is refused
+ * (`code` LIMIT_REJECTED, `path` the file, or the limit's name where Strata itself refuses, `hint` why). A cgroup that is gone is ENOENT. Lowering memory below present use is refused before anything is written (EBUSY on v1; on v2 it would kill).
+ */
+export function writeLimits(cgroup: string, limits: Partial<CgroupLimits>): Promise<void>;
+
+export interface CgroupFigures {
+  /** CLOCK_MONOTONIC at the reading, nanoseconds. */
+  atNs: number;
+  cpuUsageUs: number;
+  cpuUserUs: number;
+  cpuSystemUs: number;
+  throttledPeriods: number;
+  totalPeriods: number;
+  throttledUs: number;
+  /** Without reclaimable page cache (Docker's reading: usage - inactive_file), and the raw usage. */
+  memoryBytes: number;
+  memoryUsageBytes: number;
+  memoryAnonBytes: number;
+  memoryFileBytes: number;
+  memoryPeakBytes: number | null;
+  memoryMaxBytes: number | null;
+  swapBytes: number | null;
+  oomKills: number;
+  pids: number;
+  pidsMax: number | null;
+  ioReadBytes: number;
+  ioWriteBytes: number;
+}
+/** One batch read on one worker with kept descriptors; an entry is null where that cgroup is gone. */
+export class CgroupSampler {
+  sample(cgroups: readonly string[]): Promise<(CgroupFigures | null)[]>;
+  /** Forgets (closes) the descriptors of cgroups that are not named any more. */
+  retain(cgroups: readonly string[]): void;
+  close(): void;
+}
+/** Host pids in the cgroup and below it, ascending; [] where it is gone. */
+export function cgroupProcesses(cgroup: string): Promise<number[]>;
+/** SIGKILLs everything in the cgroup (cgroup.kill, else freeze + kill loop), then removes it and everything below it in every hierarchy. Gone already is success. */
+export function destroyCgroup(cgroup: string, options?: { timeoutMs?: number }): Promise<void>;
+/** Whether the freezer (of v1 where the host has it, else cgroup.freeze) holds the cgroup. A cgroup that is gone is ENOENT. */
+export function isFrozen(cgroup: string): Promise<boolean>;
+/**
+ * Freezes or thaws everything in the cgroup and below, and waits until it is so. ETIMEDOUT (after a second): a process in uninterruptible sleep cannot be frozen,
+ * and all is thawed again. EBUSY: a cgroup above is frozen. ENOTSUP: the host has no freezer.
+ */
+export function setFrozen(cgroup: string, frozen: boolean): Promise<void>;
+/** Names of the direct children of `cgroup` in any hierarchy (to find leftovers at start). */
+export function cgroupChildren(cgroup: string): Promise<string[]>;
+
+// ---- layers --------------------------------------------------------------------------------------------------------------
+
+export interface AppliedLayer {
+  /** sha256 of the uncompressed tar ("sha256:…", image-spec's diffID), and of the bytes as read. */
+  diffId: string;
+  digest: string;
+  compressedBytes: number;
+  /** Sum of file sizes, and number of entries, as unpacked. */
+  sizeBytes: number;
+  entries: number;
+}
+export interface ApplyOptions {
+  /** auto: by magic (gzip, zstd, plain tar). */
+  compression?: 'auto' | 'none' | 'gzip' | 'zstd';
+  /** OCI whiteouts (.wh.*) become overlay's own form (0:0 devices, trusted.overlay.opaque). false: a rootfs tar has none, such names are kept as they are. */
+  whiteouts: boolean;
+  maxEntries?: number;
+  maxBytes?: number;
+  signal?: AbortSignalLike;
+}
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  addEventListener(type: 'abort', listener: () => void): void;
+}
+/**
+ * Unpacks a layer tar from `source` (a path, or an fd that is read to its end and not closed) into the empty directory `destination`, in one pass
+ * inflate → sha256 → untar on its own thread. Owners, modes, times (ns), xattrs, hardlinks, devices, fifos, sparse files, pax and GNU names are kept; sockets are skipped.
+ * Nothing lands outside `destination` (UNSAFE_PATH). A tar that is cut off or malformed is CORRUPT_ARCHIVE, a member of an unknown type UNSUPPORTED.
+ * After a rejection what was unpacked stays: the caller removes the directory. Attributes trusted.overlay.* and user.overlay.* of an archive are stored
+ * escaped (trusted.overlay.overlay.*), so that they never steer the host's mounts.
+ */
+export function applyLayer(source: string | number, destination: string, options: ApplyOptions): Promise<AppliedLayer>;
+/**
+ * Writes a directory as a tar (pax, sorted, deterministic) to `fd`; for the import of a rootfs directory. Whiteouts of overlay become .wh. names, large
+ * holes stay holes. Another file system that is mounted below is refused (EXDEV); so is what applyLayer would find too large (LIMIT_REJECTED).
+ */
+export function packDirectory(
+  source: string,
+  fd: number,
+  options?: { signal?: AbortSignalLike },
+): Promise<{ entries: number; bytes: number }>;
+/** rm -rf, fd-relative (any depth), staying on one file system; absent is success. */
+export function removeTree(path: string): Promise<void>;
+/** syncfs(2) of the file system that holds the directory: what was unpacked there outlives a power cut. */
+export function syncFileSystem(path: string): Promise<void>;
+/** Bytes of regular files (each inode once) and entries below `path`. Stops after `maxEntries`: then `complete` is false, and the figures are of a part. */
+export function treeUsage(
+  path: string,
+  options?: { maxEntries?: number },
+): Promise<{ sizeBytes: number; entries: number; complete: boolean }>;
+
+export interface LayerEntry {
+  name: string;
+  kind: 'file' | 'directory' | 'symlink' | 'device' | 'fifo' | 'socket' | 'whiteout';
+  sizeBytes: number;
+  /** st_mode & 07777 */
+  mode: number;
+  uid: number;
+  gid: number;
+  mtimeMs: number;
+  linkTarget?: string;
+  /** A directory that hides the same directory of the layers below. */
+  opaque?: boolean;
+}
+/** One directory of a layer, by path in the layer ("/etc"), sorted by name; at most `limit` entries (default 10000) and whether there are more. */
+export function listLayer(root: string, path: string, options?: { limit?: number }): Promise<{ entries: LayerEntry[]; truncated: boolean }>;
+export function statLayer(root: string, path: string): Promise<LayerEntry>;
+/** Opens a regular file of a layer read-only (never blocks on a fifo, never follows a link out of `root`); the caller owns the fd. */
+export function openLayerFile(root: string, path: string): Promise<number>;
+
+// ---- host ----------------------------------------------------------------------------------------------------------------
+
+export interface KernelFeature {
+  name: string;
+  available: boolean /** why it matters and what to do, when it is missing */;
+  detail: string;
+}
+export function kernelFeatures(): Promise<KernelFeature[]>;
+export const version: string;

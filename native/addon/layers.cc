@@ -1,0 +1,268 @@
+#include <fcntl.h>
+
+#include <atomic>
+
+#include "async.h"
+#include "core/layer_apply.h"
+#include "core/layer_browse.h"
+#include "core/layer_pack.h"
+#include "core/tree.h"
+
+namespace strata::addon {
+
+namespace {
+
+const CodeNames& archive_codes() {
+  static const CodeNames names{{EBADMSG, "CORRUPT_ARCHIVE"}, {EXDEV, "UNSAFE_PATH"}, {E2BIG, "LIMIT_REJECTED"}, {EFBIG, "LIMIT_REJECTED"}, {EPROTONOSUPPORT, "UNSUPPORTED"}};
+  return names;
+}
+
+Result<UniqueFd> open_directory(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) {
+    return fail_errno("open '" + path + "'");
+  }
+  return fd;
+}
+
+using Flag = std::shared_ptr<std::atomic<bool>>;
+
+// Sets the flag when the signal aborts. The listener keeps the flag, not the work.
+void follow_signal(const Napi::Value& signal, const Flag& cancelled) {
+  if (!signal.IsObject()) {
+    return;
+  }
+  const auto object = signal.As<Napi::Object>();
+  if (object.Get("aborted").ToBoolean().Value()) {
+    cancelled->store(true);
+    return;
+  }
+  const Napi::Value add = object.Get("addEventListener");
+  if (add.IsFunction()) {
+    const Napi::Function listener = Napi::Function::New(object.Env(), [cancelled](const Napi::CallbackInfo&) { cancelled->store(true); });
+    add.As<Napi::Function>().Call(object, {Napi::String::New(object.Env(), "abort"), listener});
+  }
+}
+
+bool read_apply_options(const Napi::Value& value, ApplyOptions& options, const Flag& cancelled) {
+  const Napi::Env env = value.Env();
+  if (!value.IsObject()) {
+    throw_type_error(env, "options must be an object");
+    return false;
+  }
+  const auto object = value.As<Napi::Object>();
+  const Napi::Value compression = object.Get("compression");
+  if (compression.IsString()) {
+    const std::string name = compression.As<Napi::String>().Utf8Value();
+    options.compression = name == "gzip" ? Compression::kGzip : name == "zstd" ? Compression::kZstd : name == "none" ? Compression::kNone : Compression::kAuto;
+    if (options.compression == Compression::kAuto && name != "auto") {
+      throw_type_error(env, "compression must be auto, none, gzip or zstd");
+      return false;
+    }
+  }
+  options.whiteouts = object.Get("whiteouts").ToBoolean().Value();
+  if (const auto most = number_property(value, "maxEntries"); most && *most >= 0) {
+    options.max_entries = static_cast<uint64_t>(*most);
+  }
+  if (const auto most = number_property(value, "maxBytes"); most && *most >= 0) {
+    options.max_bytes = static_cast<uint64_t>(*most);
+  }
+  follow_signal(object.Get("signal"), cancelled);
+  options.cancelled = cancelled.get();
+  return !env.IsExceptionPending();
+}
+
+Napi::Value apply(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  int source_fd = -1;
+  std::string source_path;
+  if (info[0].IsNumber()) {
+    // A copy of the descriptor: the caller may close its own meanwhile.
+    source_fd = ::fcntl(info[0].As<Napi::Number>().Int32Value(), F_DUPFD_CLOEXEC, 3);
+    if (source_fd < 0) {
+      make_error(env, fail_errno("dup 'source'").error()).ThrowAsJavaScriptException();
+      return env.Undefined();
+    }
+  } else {
+    source_path = string_argument(info, 0, "source");
+  }
+  auto source = std::make_shared<UniqueFd>(source_fd);
+  std::string destination = string_argument(info, 1, "destination");
+  auto cancelled = std::make_shared<std::atomic<bool>>(false);
+  ApplyOptions options;
+  if (env.IsExceptionPending() || !read_apply_options(info[2], options, cancelled)) {
+    return env.Undefined();
+  }
+  return run_async<AppliedLayer>(
+      env, Where::kTree,
+      [=]() -> Result<AppliedLayer> {
+        if (!source->valid()) {
+          *source = TRY(open_archive(source_path));
+        }
+        const UniqueFd directory = TRY(open_directory(destination));
+        (void)cancelled;  // options points into it
+        return apply_layer(source->get(), directory.get(), options);
+      },
+      [](Napi::Env js, const AppliedLayer& layer) -> Napi::Value {
+        Napi::Object result = Napi::Object::New(js);
+        result.Set("diffId", layer.diff_id);
+        result.Set("digest", layer.digest);
+        result.Set("compressedBytes", static_cast<double>(layer.compressed_bytes));
+        result.Set("sizeBytes", static_cast<double>(layer.size_bytes));
+        result.Set("entries", static_cast<double>(layer.entries));
+        return result;
+      },
+      archive_codes());
+}
+
+Napi::Value pack(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::string path = string_argument(info, 0, "source");
+  if (!info[1].IsNumber()) {
+    throw_type_error(env, "fd must be a number");
+  }
+  if (env.IsExceptionPending()) {
+    return env.Undefined();
+  }
+  auto cancelled = std::make_shared<std::atomic<bool>>(false);
+  if (info[2].IsObject()) {
+    follow_signal(info[2].As<Napi::Object>().Get("signal"), cancelled);
+  }
+  auto output = std::make_shared<UniqueFd>(::fcntl(info[1].As<Napi::Number>().Int32Value(), F_DUPFD_CLOEXEC, 3));
+  if (!output->valid()) {
+    make_error(env, fail_errno("dup 'fd'").error()).ThrowAsJavaScriptException();
+    return env.Undefined();
+  }
+  return run_async<PackedDirectory>(
+      env, Where::kTree,
+      [path = std::move(path), output, cancelled]() -> Result<PackedDirectory> {
+        const UniqueFd directory = TRY(open_directory(path));
+        return pack_directory(directory.get(), output->get(), {.cancelled = cancelled.get()});
+      },
+      [](Napi::Env js, const PackedDirectory& packed) -> Napi::Value {
+        Napi::Object result = Napi::Object::New(js);
+        result.Set("entries", static_cast<double>(packed.entries));
+        result.Set("bytes", static_cast<double>(packed.bytes));
+        return result;
+      },
+      {{E2BIG, "LIMIT_REJECTED"}});
+}
+
+Napi::Value remove(const Napi::CallbackInfo& info) {
+  std::string path = string_argument(info, 0, "path");
+  if (info.Env().IsExceptionPending()) {
+    return info.Env().Undefined();
+  }
+  return run_async_void(info.Env(), Where::kTree, [path = std::move(path)] { return remove_tree(path); });
+}
+
+// One call for a whole unpacked tree: an fsync of each of its files would cost a journal commit each.
+Napi::Value sync(const Napi::CallbackInfo& info) {
+  std::string path = string_argument(info, 0, "path");
+  if (info.Env().IsExceptionPending()) {
+    return info.Env().Undefined();
+  }
+  return run_async_void(info.Env(), Where::kTree, [path = std::move(path)]() -> Status {
+    const UniqueFd directory = TRY(open_directory(path));
+    if (::syncfs(directory.get()) < 0) {
+      return fail_errno("sync the file system of '" + path + "'");
+    }
+    return {};
+  });
+}
+
+Napi::Value usage(const Napi::CallbackInfo& info) {
+  std::string path = string_argument(info, 0, "path");
+  if (info.Env().IsExceptionPending()) {
+    return info.Env().Undefined();
+  }
+  const double most = number_property(info[1], "maxEntries").value_or(-1);
+  const uint64_t most_entries = most >= 0 ? static_cast<uint64_t>(most) : UINT64_MAX;
+  return run_async<TreeUsage>(
+      info.Env(), Where::kTree, [path = std::move(path), most_entries] { return tree_usage(path, most_entries); },
+      [](Napi::Env env, const TreeUsage& tree) -> Napi::Value {
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("sizeBytes", static_cast<double>(tree.size_bytes));
+        result.Set("entries", static_cast<double>(tree.entries));
+        result.Set("complete", tree.complete);
+        return result;
+      });
+}
+
+Napi::Value entry_to_js(Napi::Env env, const LayerEntry& entry) {
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("name", entry.name);
+  result.Set("kind", layer_entry_kind_name(entry.kind));
+  result.Set("sizeBytes", static_cast<double>(entry.size_bytes));
+  result.Set("mode", entry.mode);
+  result.Set("uid", entry.uid);
+  result.Set("gid", entry.gid);
+  result.Set("mtimeMs", entry.mtime_ms);
+  if (entry.link_target) {
+    result.Set("linkTarget", *entry.link_target);
+  }
+  if (entry.opaque) {
+    result.Set("opaque", true);
+  }
+  return result;
+}
+
+Napi::Value list(const Napi::CallbackInfo& info) {
+  std::string root = string_argument(info, 0, "root");
+  std::string path = string_argument(info, 1, "path");
+  if (info.Env().IsExceptionPending()) {
+    return info.Env().Undefined();
+  }
+  const auto limit = static_cast<size_t>(std::max(0.0, number_property(info[2], "limit").value_or(10000)));
+  return run_async<LayerListing>(
+      info.Env(), Where::kPool, [root = std::move(root), path = std::move(path), limit] { return list_layer(root, path, limit); },
+      [](Napi::Env env, const LayerListing& listing) -> Napi::Value {
+        Napi::Array entries = Napi::Array::New(env, listing.entries.size());
+        for (uint32_t i = 0; i < listing.entries.size(); ++i) {
+          entries.Set(i, entry_to_js(env, listing.entries[i]));
+        }
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("entries", entries);
+        result.Set("truncated", listing.truncated);
+        return result;
+      });
+}
+
+Napi::Value stat(const Napi::CallbackInfo& info) {
+  std::string root = string_argument(info, 0, "root");
+  std::string path = string_argument(info, 1, "path");
+  if (info.Env().IsExceptionPending()) {
+    return info.Env().Undefined();
+  }
+  return run_async<LayerEntry>(
+      info.Env(), Where::kPool, [root = std::move(root), path = std::move(path)] { return stat_layer(root, path); }, entry_to_js);
+}
+
+Napi::Value open_file(const Napi::CallbackInfo& info) {
+  std::string root = string_argument(info, 0, "root");
+  std::string path = string_argument(info, 1, "path");
+  if (info.Env().IsExceptionPending()) {
+    return info.Env().Undefined();
+  }
+  // Shared, so that the descriptor is closed when nobody is left to take it.
+  using Opened = std::shared_ptr<UniqueFd>;
+  return run_async<Opened>(
+      info.Env(), Where::kPool,
+      [root = std::move(root), path = std::move(path)]() -> Result<Opened> { return std::make_shared<UniqueFd>(TRY(open_layer_file(root, path))); },
+      [](Napi::Env env, const Opened& fd) -> Napi::Value { return Napi::Number::New(env, fd->release()); });
+}
+
+}  // namespace
+
+void add_layers(Napi::Env env, Napi::Object& exports) {
+  exports.Set("applyLayer", Napi::Function::New(env, apply));
+  exports.Set("packDirectory", Napi::Function::New(env, pack));
+  exports.Set("removeTree", Napi::Function::New(env, remove));
+  exports.Set("syncFileSystem", Napi::Function::New(env, sync));
+  exports.Set("treeUsage", Napi::Function::New(env, usage));
+  exports.Set("listLayer", Napi::Function::New(env, list));
+  exports.Set("statLayer", Napi::Function::New(env, stat));
+  exports.Set("openLayerFile", Napi::Function::New(env, open_file));
+}
+
+}  // namespace strata::addon

@@ -1,0 +1,143 @@
+#include "inflate.h"
+
+#include <array>
+#include <zlib.h>
+#include <zstd.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace strata {
+
+namespace {
+
+class Plain final : public Inflater {
+ public:
+  Result<Progress> run(std::span<const uint8_t> input, std::span<uint8_t> output) override {
+    const size_t amount = std::min(input.size(), output.size());
+    std::memcpy(output.data(), input.data(), amount);
+    return Progress{amount, amount};
+  }
+  bool at_end() const override { return true; }
+};
+
+class Gzip final : public Inflater {
+ public:
+  Gzip() { ready_ = ::inflateInit2(&stream_, 15 + 16) == Z_OK; }
+  ~Gzip() override { ::inflateEnd(&stream_); }
+  Gzip(const Gzip&) = delete;
+  Gzip& operator=(const Gzip&) = delete;
+
+  Result<Progress> run(std::span<const uint8_t> input, std::span<uint8_t> output) override {
+    if (!ready_) {
+      return fail(ENOMEM, "inflate 'gzip'");
+    }
+    size_t skipped = 0;
+    if (between_members_ && members_ > 0) {
+      // gzip(1) takes zeros behind the last member for padding.
+      while (skipped < input.size() && input[skipped] == 0) {
+        ++skipped;
+      }
+      if (skipped == input.size()) {
+        return Progress{skipped, 0};
+      }
+      if (input[skipped] != 0x1f) {
+        return fail(EBADMSG, "inflate 'gzip'", "there is something else behind the compressed data");
+      }
+      ::inflateReset(&stream_);
+    }
+    between_members_ = false;
+    stream_.next_in = const_cast<Bytef*>(input.data() + skipped);
+    stream_.avail_in = static_cast<uInt>(input.size() - skipped);
+    stream_.next_out = output.data();
+    stream_.avail_out = static_cast<uInt>(output.size());
+    const int result = ::inflate(&stream_, Z_NO_FLUSH);
+    if (result == Z_STREAM_END) {
+      between_members_ = true;
+      ++members_;
+    } else if (result == Z_MEM_ERROR) {
+      return fail(ENOMEM, "inflate 'gzip'");
+    } else if (result != Z_OK && result != Z_BUF_ERROR) {
+      return fail(EBADMSG, "inflate 'gzip'", stream_.msg != nullptr ? stream_.msg : "invalid data");
+    }
+    return Progress{input.size() - stream_.avail_in, output.size() - stream_.avail_out};
+  }
+  bool at_end() const override { return between_members_ && members_ > 0; }
+
+ private:
+  z_stream stream_{};
+  bool ready_ = false;
+  bool between_members_ = true;
+  uint64_t members_ = 0;
+};
+
+class Zstd final : public Inflater {
+ public:
+  Zstd() : context_(::ZSTD_createDCtx()) {}
+  ~Zstd() override { ::ZSTD_freeDCtx(context_); }
+  Zstd(const Zstd&) = delete;
+  Zstd& operator=(const Zstd&) = delete;
+
+  Result<Progress> run(std::span<const uint8_t> input, std::span<uint8_t> output) override {
+    if (context_ == nullptr) {
+      return fail(ENOMEM, "inflate 'zstd'");
+    }
+    // The window is limited to the library's default of 128 MiB: a frame that wants more is refused.
+    ZSTD_inBuffer in{input.data(), input.size(), 0};
+    ZSTD_outBuffer out{output.data(), output.size(), 0};
+    const size_t result = ::ZSTD_decompressStream(context_, &out, &in);
+    if (::ZSTD_isError(result) != 0) {
+      return fail(EBADMSG, "inflate 'zstd'", ::ZSTD_getErrorName(result));
+    }
+    if (in.pos > 0 || out.pos > 0) {
+      frame_done_ = result == 0;
+    }
+    return Progress{in.pos, out.pos};
+  }
+  bool at_end() const override { return frame_done_; }
+
+ private:
+  ZSTD_DCtx* context_;
+  bool frame_done_ = false;
+};
+
+}  // namespace
+
+Compression detect_compression(std::span<const uint8_t> head) {
+  if (head.size() >= 2 && head[0] == 0x1f && head[1] == 0x8b) {
+    return Compression::kGzip;
+  }
+  // A zstd frame, or a skippable one before it.
+  if (head.size() >= 4 && ((head[0] == 0x28 && head[1] == 0xb5 && head[2] == 0x2f && head[3] == 0xfd) ||
+                           ((head[0] & 0xf0) == 0x50 && head[1] == 0x2a && head[2] == 0x4d && head[3] == 0x18))) {
+    return Compression::kZstd;
+  }
+  return Compression::kNone;
+}
+
+const char* unsupported_compression(std::span<const uint8_t> head) {
+  constexpr std::array<uint8_t, 6> kXz = {0xfd, '7', 'z', 'X', 'Z', 0};
+  constexpr std::array<uint8_t, 3> kBzip2 = {'B', 'Z', 'h'};
+  if (head.size() >= kXz.size() && std::equal(kXz.begin(), kXz.end(), head.begin())) {
+    return "xz";
+  }
+  if (head.size() >= kBzip2.size() && std::equal(kBzip2.begin(), kBzip2.end(), head.begin())) {
+    return "bzip2";
+  }
+  return nullptr;
+}
+
+std::unique_ptr<Inflater> make_inflater(Compression compression) {
+  switch (compression) {
+    case Compression::kGzip:
+      return std::make_unique<Gzip>();
+    case Compression::kZstd:
+      return std::make_unique<Zstd>();
+    case Compression::kAuto:
+    case Compression::kNone:
+      break;
+  }
+  return std::make_unique<Plain>();
+}
+
+}  // namespace strata

@@ -1,0 +1,82 @@
+#include "runtime/bind_sources.h"
+
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <linux/sched.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "runtime/sandbox.h"
+
+namespace strata::runtime {
+namespace {
+
+// A user namespace that nothing lives in: it exists for its maps. Held by its descriptor alone once the child is gone.
+Outcome<UniqueFd> make_mapping_namespace(const std::vector<IdMapping>& uid_map, const std::vector<IdMapping>& gid_map) {
+  clone_args arguments{};
+  arguments.flags = CLONE_NEWUSER;
+  arguments.exit_signal = SIGCHLD;
+  const long child = ::syscall(SYS_clone3, &arguments, sizeof arguments);
+  if (child == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  if (child < 0) {
+    return refuse_errno(ErrorCode::kNamespaceFailed, "make a user namespace for an id-mapped mount");
+  }
+  const auto pid = static_cast<pid_t>(child);
+  auto mapped = map_ids(pid, uid_map, gid_map);
+  UniqueFd found(::open(("/proc/" + std::to_string(pid) + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC));
+  ::kill(pid, SIGKILL);
+  while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  TRY(std::move(mapped));
+  if (!found) {
+    return refuse(ErrorCode::kNamespaceFailed, "open the user namespace of an id-mapped mount");
+  }
+  return found;
+}
+
+}  // namespace
+
+Outcome<std::vector<UniqueFd>> open_bind_sources(Sys& sys, const std::vector<BindSource>& binds, int user_namespace) {
+  if (binds.size() > kMaxBinds) {
+    return refuse(ErrorCode::kInvalidRequest, "a container can have " + std::to_string(kMaxBinds) + " bind mounts at most, not " + std::to_string(binds.size()));
+  }
+  std::vector<UniqueFd> mounts;
+  mounts.reserve(binds.size());
+  for (const BindSource& bind : binds) {
+    UniqueFd mount = TRY(classify(sys.clone_tree(AT_FDCWD, bind.path, bind.recursive), ErrorCode::kMountFailed, "bind from the host", bind.path));
+    MountAttributes attributes;
+    attributes.set = bind.attributes;
+    attributes.clear = bind.cleared;
+    attributes.propagation = bind.propagation;
+    UniqueFd own_namespace;
+    if (bind.id_mapped && !bind.uid_map.empty()) {
+      own_namespace = TRY(make_mapping_namespace(bind.uid_map, bind.gid_map));
+    }
+    attributes.recursive = bind.recursive;
+    if (bind.id_mapped) {
+      MountAttributes mapping;
+      mapping.set = MOUNT_ATTR_IDMAP;
+      mapping.user_namespace = own_namespace ? own_namespace.get() : user_namespace;
+      mapping.recursive = bind.everything_id_mapped;
+      TRY(classify(sys.set_attributes(mount.get(), mapping), ErrorCode::kMountFailed, "map the ids of a bind mount", bind.path));
+    }
+    TRY(classify(sys.set_attributes(mount.get(), attributes), ErrorCode::kMountFailed, "set the options of a bind mount", bind.path));
+    if (bind.everywhere_set != 0 || bind.everywhere_cleared != 0) {
+      MountAttributes everywhere;
+      everywhere.set = bind.everywhere_set;
+      everywhere.clear = bind.everywhere_cleared;
+      everywhere.recursive = true;
+      TRY(classify(sys.set_attributes(mount.get(), everywhere), ErrorCode::kMountFailed, "set the recursive options of a bind mount", bind.path));
+    }
+    mounts.push_back(std::move(mount));
+  }
+  return mounts;
+}
+
+}  // namespace strata::runtime

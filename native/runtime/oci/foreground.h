@@ -1,0 +1,15 @@
+// `run` and `exec` without --detach: this process stands between its terminal and the container's, passes signals on, and takes over the exit status.
+#pragma once
+
+#include <sys/types.h>
+
+#include "core/unique_fd.h"
+
+namespace strata::runtime::oci {
+
+// Blocks the signals that are passed on; before anything is started, so that none is lost. Returns a signalfd.
+UniqueFd take_signals();
+// Until `pid`, a child of this process, ends; its exit status as a shell shows it (128 + signal). `console` not valid: no terminal.
+int stay_in_foreground(pid_t pid, const UniqueFd& signals, UniqueFd console);
+
+}  // namespace strata::runtime::oci

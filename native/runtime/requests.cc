@@ -1,0 +1,68 @@
+#include "runtime/requests.h"
+
+namespace strata::runtime {
+namespace {
+
+Outcome<std::string> absolute(const Json& json) {
+  std::string path = TRY(json.text());
+  if (!path.starts_with('/')) {
+    return json.wrong("an absolute path");
+  }
+  return path;
+}
+
+Outcome<std::optional<OverlayParams>> read_overlay(const Json& json) {
+  if (json.absent()) {
+    return std::optional<OverlayParams>();
+  }
+  TRY(json.object());
+  OverlayParams overlay;
+  const Json lower = json["lower"];
+  const std::size_t size = TRY(lower.array_size());
+  if (size == 0) {
+    return lower.wrong("a non-empty array of absolute paths");
+  }
+  for (std::size_t i = 0; i < size; ++i) {
+    overlay.lower.push_back(TRY(absolute(lower.at(i))));
+  }
+  overlay.upper = TRY(absolute(json["upper"]));
+  overlay.work = TRY(absolute(json["work"]));
+  overlay.is_volatile = TRY(json["volatile"].boolean_or(false));
+  return std::optional(std::move(overlay));
+}
+
+}  // namespace
+
+Outcome<CreateParams> read_create_params(const Json& params) {
+  TRY(params.object());
+  CreateParams create;
+  const Json config = params["config"];
+  create.config = TRY(read_config(config));
+  create.overlay = TRY(read_overlay(params["overlay"]));
+  create.log_path = TRY(absolute(params["log"]));
+  create.exit_path = TRY(absolute(params["exit"]["path"]));
+  create.durable = TRY(params["exit"]["durable"].boolean_or(false));
+  create.open_stdin = TRY(params["openStdin"].boolean_or(false));
+  create.console_size = TRY(read_console_size(params["consoleSize"], "columns", "rows"));
+  if (!create.console_size) {
+    create.console_size = create.config.process.console_size;
+  }
+  create.seccomp_program = TRY(params["seccompProgram"].text_or(""));
+  if (!create.seccomp_program.empty() && create.seccomp_program.front() != '/') {
+    return params["seccompProgram"].wrong("an absolute path");
+  }
+  return create;
+}
+
+Outcome<ExecParams> read_exec_params(const Json& params) {
+  TRY(params.object());
+  ExecParams exec;
+  exec.process = TRY(read_process(params["process"]));
+  exec.attach_stdin = TRY(params["attachStdin"].boolean_or(false));
+  if (const auto size = TRY(read_console_size(params["consoleSize"], "columns", "rows"))) {
+    exec.process.console_size = size;
+  }
+  return exec;
+}
+
+}  // namespace strata::runtime

@@ -1,0 +1,27 @@
+// The parameters of the control protocol's methods, read strictly.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "runtime/oci_config.h"
+#include "runtime/overlay.h"
+
+namespace strata::runtime {
+
+struct CreateParams {
+  OciConfig config;
+  std::optional<OverlayParams> overlay;
+  std::string log_path, exit_path, seccomp_program;
+  bool durable = false, open_stdin = false;
+  std::optional<ConsoleSize> console_size;
+};
+Outcome<CreateParams> read_create_params(const Json& params);
+
+struct ExecParams {
+  OciProcess process;
+  bool attach_stdin = false;
+};
+Outcome<ExecParams> read_exec_params(const Json& params);
+
+}  // namespace strata::runtime

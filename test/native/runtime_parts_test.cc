@@ -1,0 +1,229 @@
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "core/rollback.h"
+#include "runtime/arguments.h"
+#include "runtime/capability_names.h"
+#include "runtime/channel.h"
+#include "runtime/clock.h"
+#include "runtime/control_server.h"
+#include "runtime/exit_record.h"
+#include "runtime/log_writer.h"
+#include "runtime/requests.h"
+#include "runtime/user_lookup.h"
+
+using namespace strata;
+using namespace strata::runtime;
+
+namespace {
+
+constexpr char kPasswd[] = "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1001:Bob:/home/bob:/bin/sh\nbroken\n4321:x:77:78::/d:/bin/sh\nevil:x:4294967295:0::/:/bin/sh\n";
+constexpr char kGroup[] = "root:x:0:\nwheel:x:10:alice,bob\nbobby:x:11:bobby\n";
+
+OciProcess process_of(const std::string& username) {
+  OciProcess process;
+  process.username = username;
+  return process;
+}
+
+std::string wrong_config(const std::string& json) {
+  const auto document = JsonDocument::parse(json);
+  if (!document) {
+    return document.error().error.what;
+  }
+  const Json root = document->root();
+  const auto config = read_config(root);
+  return config ? "" : config.error().error.what;
+}
+
+}  // namespace
+
+TEST_CASE("users by name, number and with a group") {
+  const auto bob = resolve_user(process_of("bob"), kPasswd, kGroup);
+  REQUIRE(bob);
+  CHECK(bob->uid == 1000);
+  CHECK(bob->gid == 1001);
+  CHECK(bob->home == "/home/bob");
+  CHECK(bob->groups == std::vector<gid_t>{10});
+  const auto with_group = resolve_user(process_of("bob:wheel"), kPasswd, kGroup);
+  REQUIRE(with_group);
+  CHECK(with_group->gid == 10);
+  CHECK(with_group->groups.empty());
+  CHECK(resolve_user(process_of("1000"), kPasswd, kGroup)->home == "/home/bob");
+  CHECK(resolve_user(process_of("4321"), kPasswd, kGroup)->uid == 77);  // a name of digits wins
+  CHECK(resolve_user(process_of("555:666"), kPasswd, kGroup)->gid == 666);
+  CHECK(resolve_user(process_of("555"), "", "")->home == "/");
+  for (const char* unknown : {"nobody", "evil", "4294967295", "-1", "bob:nogroup", ":"}) {
+    const auto refused = resolve_user(process_of(unknown), kPasswd, kGroup);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == ErrorCode::kUserNotFound);
+  }
+}
+
+TEST_CASE("JSON: depth, syntax, and errors that name the member") {
+  CHECK_FALSE(JsonDocument::parse(std::string(100, '[')));
+  CHECK_FALSE(JsonDocument::parse("{\"a\":1"));
+  CHECK_FALSE(JsonDocument::parse("\"\xff\""));
+  CHECK(JsonDocument::parse("\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\""));
+  CHECK(wrong_config("{}") == "process is missing: it must be an object");
+  CHECK(wrong_config(R"({"process":{"args":[]}})") == "process.args must be a non-empty array of strings");
+  CHECK(wrong_config(R"({"process":{"args":["a",5]}})") == "process.args[1] must be a string");
+  CHECK(wrong_config(R"({"process":{"args":["a\u0000b"]}})") == "process.args[0] must be a string without NUL");
+  CHECK(wrong_config(R"({"process":{"args":["a"],"cwd":"x"}})") == "process.cwd must be an absolute path");
+  CHECK(wrong_config(R"({"process":{"args":["a"],"user":{"uid":4294967295}}})") == "process.user.uid must be an integer from 0 to 4294967294");
+  CHECK(wrong_config(R"({"process":{"args":["a"],"capabilities":{"bounding":["CAP_X"]}}})") == "process.capabilities.bounding must be capabilities by name, not 'CAP_X'");
+  CHECK(wrong_config(R"({"process":{"args":["a"]},"linux":{"resources":{"memory":{"limit":"1"}}}})") == "linux.resources.memory.limit must be an integer");
+  CHECK(wrong_config(R"({"process":{"args":["a"]}})").empty());
+}
+
+TEST_CASE("JSON writer: quotes, control characters and bytes that are no UTF-8") {
+  JsonWriter json;
+  json.begin_object();
+  json.field("a", "q\"\\\n\xc3\xbc\xff");
+  json.field("b", std::int64_t{-1});
+  json.end_object();
+  CHECK(json.take() == "{\"a\":\"q\\\"\\\\\\u000a\xc3\xbc\\u00ff\",\"b\":-1}");
+}
+
+TEST_CASE("frames") {
+  Frame frame;
+  const std::string request = encode_frame_header(FrameType::kRequest, 0, 2) + "{}";
+  CHECK(parse_frame(request.substr(0, 11), frame) == FrameParse::kIncomplete);
+  CHECK(parse_frame(request.substr(0, 13), frame) == FrameParse::kIncomplete);
+  const std::string more = request + "x";
+  CHECK(parse_frame(more, frame) == FrameParse::kFrame);
+  CHECK(frame.payload == "{}");
+  CHECK(parse_frame(encode_frame_header(FrameType::kStdout, 1, 0), frame) == FrameParse::kBroken);
+  CHECK(parse_frame(encode_frame_header(FrameType::kRequest, 0, kMaxFramePayload + 1), frame) == FrameParse::kBroken);
+  CHECK(parse_frame(encode_frame_header(FrameType::kCredit, 1, 3), frame) == FrameParse::kBroken);
+  std::string dirty = request;
+  dirty[5] = 1;
+  CHECK(parse_frame(dirty, frame) == FrameParse::kBroken);
+}
+
+TEST_CASE("the channel carries text and descriptors, and its failures are checked") {
+  auto pair = Channel::make_pair();
+  REQUIRE(pair);
+  auto& [left, right] = *pair;
+  REQUIRE(left.send(MessageKind::kCreate, "text", {0, 1}));
+  auto message = right.expect(MessageKind::kCreate);
+  REQUIRE(message);
+  CHECK(message->text == "text");
+  CHECK(message->fds.size() == 2);
+  REQUIRE(left.send(MessageKind::kReady));
+  CHECK_FALSE(right.expect(MessageKind::kCreated));
+  Message failed{MessageKind::kFailed, encode_failure(Failure(ErrorCode::kUserNotFound, Error{0, "no user", ""})), {}};
+  CHECK(decode_failure(failed).code == ErrorCode::kUserNotFound);
+  failed.text = "\x01not json";
+  CHECK(decode_failure(failed).code == ErrorCode::kInternal);
+  failed.text = "\x7f{}";
+  CHECK(decode_failure(failed).code == ErrorCode::kInternal);
+  left.close();
+  CHECK_FALSE(right.expect(MessageKind::kCreate));
+}
+
+TEST_CASE("log records, and a log that cannot be written") {
+  char path[] = "/tmp/strata-log-XXXXXX";
+  UniqueFd file(::mkstemp(path));
+  auto log = LogWriter::open(path);
+  REQUIRE(log);
+  log->write(LogChannel::kStderr, "hello");
+  CHECK(log->size_bytes() == 21);
+  char record[64]{};
+  REQUIRE(::read(file.get(), record, sizeof record) == 21);
+  std::uint32_t length = 0;
+  std::memcpy(&length, record, 4);
+  CHECK(length == 5);
+  CHECK(record[4] == 2);
+  CHECK(std::string(record + 16, 5) == "hello");
+  ::unlink(path);
+  CHECK_FALSE(LogWriter::open("/dev/null"));
+  LogWriter closed;
+  closed.write(LogChannel::kStdout, "lost");
+  CHECK(closed.lost_bytes() == 4);
+  CHECK(closed.size_bytes() == 0);
+}
+
+TEST_CASE("a log whose last record was torn by a crash goes on behind its last whole one") {
+  char path[] = "/tmp/strata-log-XXXXXX";
+  const UniqueFd file(::mkstemp(path));
+  {
+    auto log = LogWriter::open(path);
+    REQUIRE(log);
+    log->write(LogChannel::kStdout, std::string(300'000, 'x'));  // more than is read at once
+    log->write(LogChannel::kStderr, "two");
+  }
+  const std::uint64_t whole = 300'016 + 19;
+  std::string tail;
+  SUBCASE("in its header") { tail = std::string("\x05\0\0\0\x01", 5); }
+  SUBCASE("in its payload") { tail = std::string("\x05\0\0\0\x01\0\0\0", 8) + "01234567" + "hell"; }
+  SUBCASE("by zeros that were never written") { tail = std::string(4096, '\0'); }
+  SUBCASE("by a length that no record has") { tail = std::string(64, '\xff'); }
+  SUBCASE("not at all") {}
+  REQUIRE(::pwrite(file.get(), tail.data(), tail.size(), static_cast<off_t>(whole)) == static_cast<ssize_t>(tail.size()));
+  auto log = LogWriter::open(path);
+  REQUIRE(log);
+  CHECK(log->size_bytes() == whole);
+  log->write(LogChannel::kStdout, "three");
+  char record[64]{};
+  REQUIRE(::pread(file.get(), record, sizeof record, static_cast<off_t>(whole)) == 21);
+  CHECK(std::string(record + 16, 5) == "three");
+  ::unlink(path);
+}
+
+TEST_CASE("exit records") {
+  ExitRecord record;
+  record.id = "x";
+  record.set_status(9);
+  record.started_at = 1'000'000'001;
+  record.finished_at = 2'000'000'000;
+  CHECK(record.to_json() == "{\"formatVersion\":1,\"id\":\"x\",\"code\":null,\"signal\":9,\"oomKilled\":false,\"oomKills\":0,\"memoryPeakBytes\":null,"
+                            "\"startedAt\":\"1970-01-01T00:00:01.000000001Z\",\"finishedAt\":\"1970-01-01T00:00:02.000000000Z\"}");
+  CHECK(process_start_time(::getpid()) > 0);
+  CHECK_FALSE(replace_file("/nonexistent/exit.json", "{}", false));
+}
+
+TEST_CASE("the command line of supervise") {
+  const std::vector<std::string> good = {"--id", "abc", "--run-dir", "/run/x", "--cgroup-path", "/strata/abc"};
+  REQUIRE(parse_supervise(good));
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> all = good;
+    all.insert(all.end(), more.begin(), more.end());
+    return parse_supervise(all);
+  };
+  CHECK(with({"--namespaces", "mount,pid,user", "--uid-map", "0:100000:65536", "--gid-map", "0:100000:65536"}));
+  CHECK_FALSE(with({"--namespaces", "mount,pid,user"}));
+  CHECK_FALSE(with({"--namespaces", "mount"}));
+  CHECK_FALSE(with({"--uid-map", "0:1"}));
+  CHECK_FALSE(with({"--what", "x"}));
+  CHECK_FALSE(with({"--id"}));
+  CHECK_FALSE(with({"--id", "../x"}));
+  CHECK_FALSE(with({"--cgroup-path", "/../x"}));
+}
+
+TEST_CASE("capabilities by name") {
+  CHECK(capability_number("CAP_CHOWN") == 0);
+  CHECK(capability_number("CAP_SYS_ADMIN") == 21);
+  CHECK(capability_number("CAP_CHECKPOINT_RESTORE") == 40);
+  CHECK(capability_number("CHOWN") == -1);
+}
+
+TEST_CASE("a rollback runs in reverse unless it is committed") {
+  std::string order;
+  {
+    Rollback rollback;
+    rollback.add([&] { order += "a"; });
+    rollback.add([&] { order += "b"; });
+  }
+  CHECK(order == "ba");
+  {
+    Rollback rollback;
+    rollback.add([&] { order += "c"; });
+    rollback.commit();
+  }
+  CHECK(order == "ba");
+}

@@ -1,0 +1,83 @@
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import type { ContainerSummary } from '../../helper/protocol/index.ts';
+import type { HelperProcess } from '../integration/support/helperProcess.ts';
+import { leftovers, openDescriptors } from '../integration/support/leaks.ts';
+import { namesIn } from './place.ts';
+
+export interface Allowed {
+  readonly containers: readonly ContainerSummary[];
+  /** Of the host before anything was made. */
+  readonly interfaces: readonly string[];
+  /** Sandboxes that may wait for nobody. */
+  readonly mostWarm: number;
+}
+
+/** What of a helper's place is on the host and belongs to no container of its list. */
+export function strayThings(helper: HelperProcess, { containers, interfaces, mostWarm }: Allowed): string[] {
+  const { place } = helper;
+  const left = leftovers(place);
+  const running = new Set<string>(containers.filter(({ state }) => state.kind === 'running').map(({ id }) => id));
+  const kept = new Set<string>(containers.map(({ id }) => id));
+  const inRun = namesIn(path.join(place.run, 'containers'));
+  const warm = new Set(inRun.filter((id) => !kept.has(id)));
+  const alive = (id: string): boolean => running.has(id) || warm.has(id);
+  const stray: string[] = [...left.mounts.map((mount) => `mount ${mount}`)];
+  if (warm.size > mostWarm) stray.push(`sandboxes ${[...warm].join(' ')}`);
+  stray.push(...left.cgroups.filter((cgroup) => !alive(path.basename(cgroup))).map((cgroup) => `cgroup ${cgroup}`));
+  stray.push(...inRun.filter((id) => !alive(id)).map((id) => `run directory ${id}`));
+  const states = namesIn(path.join(place.root, 'containers'));
+  stray.push(...states.filter((id) => !kept.has(id) && !warm.has(id)).map((id) => `directory ${id}`));
+  stray.push(...left.processes.filter((line) => !isOf(line, helper.pid, alive)).map((line) => `process ${line}`));
+  if (left.interfaces.join() !== interfaces.join()) stray.push(`interfaces ${left.interfaces.join(' ')}`);
+  stray.push(...temporaryFiles(place.root, place.run).map((file) => `temporary file ${file}`));
+  stray.push(...strayDescriptors(helper));
+  return stray;
+}
+
+function isOf(line: string, helper: number, alive: (id: string) => boolean): boolean {
+  const [pid = ''] = line.split(' ');
+  if (Number(pid) === helper) return true;
+  const id = / --id ([0-9a-f]{32})/.exec(line)?.[1] ?? idOfCgroup(pid);
+  // Undefined: it has ended since it was listed.
+  return id === undefined || alive(id);
+}
+
+function idOfCgroup(pid: string): string | undefined {
+  try {
+    return /\/([0-9a-f]{32})(\/|$)/m.exec(fs.readFileSync(`/proc/${pid}/cgroup`, 'utf8'))?.[1];
+  } catch {
+    return undefined;
+  }
+}
+
+/** What a write that was cut off leaves. */
+function temporaryFiles(root: string, run: string): string[] {
+  const places = [
+    path.join(root, 'images'),
+    ...directoriesIn(path.join(root, 'containers')),
+    ...directoriesIn(path.join(run, 'containers')),
+  ];
+  const files = places.flatMap((directory) =>
+    namesIn(directory)
+      .filter((name) => /\.tmp(-|$)/.test(name))
+      .map((name) => path.join(directory, name)),
+  );
+  return [...files, ...namesIn(path.join(root, 'tmp')).map((name) => path.join(root, 'tmp', name))];
+}
+
+function directoriesIn(directory: string): string[] {
+  return namesIn(directory).map((name) => path.join(directory, name));
+}
+
+/** Of files below its place a helper that has nothing to do holds its two locks. */
+function strayDescriptors({ pid, place }: HelperProcess): string[] {
+  return openDescriptors(pid)
+    .filter((target) => target.startsWith(`${place.directory}/`) && !target.endsWith('/lock'))
+    .map((target) => `descriptor of ${target}`);
+}
+
+/** How many descriptors a process has. */
+export function countDescriptors(pid: number): number {
+  return fs.readdirSync(`/proc/${pid}/fd`).length;
+}
