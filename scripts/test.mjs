@@ -30,7 +30,7 @@ async function runSuite(name) {
   console.log(`[test] ${name} ...`);
   const start = Date.now();
   const result = await suites[name].run();
-  const { passed, skipped, report } = result;
+  const { passed, skipped, report, flaky = [] } = result;
   // A suite that ran nothing has not shown anything: a wrong pattern or an empty binary must not look like a pass.
   const failed = passed + result.failed === 0 ? 1 : result.failed;
   total.passed += passed;
@@ -38,9 +38,10 @@ async function runSuite(name) {
   total.skipped += skipped;
   const seconds = ((Date.now() - start) / 1000).toFixed(1);
   // One write, so that what a suite says stays together while another runs beside it.
-  const details = failed > 0 ? `${report.trimEnd()}\n` : '';
+  const details = failed > 0 || flaky.length > 0 ? `${report.trimEnd()}\n` : '';
+  const notes = flaky.map((test) => `[test] flaky, passed only on a second try: ${test}\n`).join('');
   process.stdout.write(
-    `${details}[test] ${name}: ${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''} (${seconds} s)\n`,
+    `${details}${notes}[test] ${name}: ${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''} (${seconds} s)\n`,
   );
 }
 

@@ -171,6 +171,8 @@ export class LogDocument implements vscode.Disposable {
     this.sticky.follow(false);
     await this.#load();
     await this.#updated();
+    // What was the end before is amidst it now.
+    this.sticky.follow(false);
     const number = first === undefined ? undefined : this.#buffer.find(first);
     if (number === undefined) return;
     const line = this.#text.lineOf(number);

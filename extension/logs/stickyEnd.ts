@@ -7,6 +7,13 @@ interface Seen {
 
 /** So long a reveal of ours may be under way: one that meets a person who scrolls up at that moment would pull them back. */
 const LATE_REVEAL_MS = 400;
+/** So late the window may tell of a scroll: its end is the end that the document had then. */
+const LATE_SCROLL_MS = 1500;
+
+interface Length {
+  readonly lineCount: number;
+  readonly atMs: number;
+}
 
 /**
  * Whether the editors of one document stay at its end while it grows: until a person scrolls up, and again when they come back
@@ -19,6 +26,8 @@ export class StickyEnd implements vscode.Disposable {
   readonly #listener: vscode.Disposable;
   #isFollowing = true;
   #revealedAtMs = 0;
+  /** How long the document was, the newest last: not further back than a scroll may be told late, and one before that. */
+  #lengths: Length[] = [];
   /** Where a person has just scrolled up to. */
   #left: { readonly editor: vscode.TextEditor; readonly first: number; readonly atMs: number } | undefined;
   readonly onDidChange = this.#changed.event;
@@ -41,12 +50,15 @@ export class StickyEnd implements vscode.Disposable {
 
   follow(wanted: boolean): void {
     this.#left = undefined;
+    this.#lengths = [];
     this.#set(wanted);
     if (wanted) this.reveal();
   }
 
   /** The document has changed. */
   grown(): void {
+    const lineCount = this.editors()[0]?.document.lineCount;
+    if (lineCount !== undefined) this.#remember({ lineCount, atMs: performance.now() });
     if (this.#isFollowing) this.reveal();
   }
 
@@ -68,9 +80,11 @@ export class StickyEnd implements vscode.Disposable {
     if (first === undefined || last === undefined) return;
     const before = this.#seen.get(editor);
     this.#seen.set(editor, { first, last });
-    const isAtEnd = last >= editor.document.lineCount - 2;
     if (before === undefined) return;
-    if (isAtEnd && (first > before.first || last > before.last)) {
+    const isDown = first > before.first || last > before.last;
+    const { lineCount } = editor.document;
+    const isAtEnd = last >= (isDown && !this.#isFollowing ? this.#shortest(lineCount) : lineCount) - 2;
+    if (isAtEnd && isDown) {
       if (!this.#wasPulledBack(editor)) this.#set(true);
     }
     // Lines that go from the front never look like this: without them the end is in view (no scrolling beyond the last line).
@@ -78,6 +92,16 @@ export class StickyEnd implements vscode.Disposable {
       this.#left = { editor, first, atMs: performance.now() };
       this.#set(false);
     }
+  }
+
+  #remember(length: Length): void {
+    const known = this.#lengths.findLastIndex(({ atMs }) => atMs < length.atMs - LATE_SCROLL_MS);
+    this.#lengths = [...this.#lengths.slice(Math.max(known, 0)), length];
+  }
+
+  /** Of the lengths that the document had when a scroll that is told now may have happened. */
+  #shortest(now: number): number {
+    return Math.min(now, ...this.#lengths.map(({ lineCount }) => lineCount));
   }
 
   /** Whether a reveal that was under way when they scrolled up came after it: then they are brought back. */

@@ -5,12 +5,15 @@ import { buildDir, inProject, nodeBinary } from '../paths.mjs';
 import { capture } from '../setup/capture.mjs';
 import { asRoot } from '../setup/debianPackages.mjs';
 import { plainEnvironment } from '../setup/runCommand.mjs';
+import { withSecondTry } from './secondTry.mjs';
 
 export const reportsDir = join(buildDir, 'reports');
 
-export function vitestCommand(project, reportFile) {
+/** Runs these files of a project; all of them where none is named. */
+export function vitestCommand(project, reportFile, files = []) {
   const vitest = inProject('node_modules/vitest/vitest.mjs');
-  return [nodeBinary, vitest, 'run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`];
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`];
+  return [nodeBinary, vitest, 'run', '--project', project, ...reporters, ...files];
 }
 
 /** sudo drops the environment; what the tests listen to goes along as arguments. */
@@ -24,38 +27,53 @@ function throughRoot(words, env) {
 }
 
 /**
- * Counts of a vitest JSON report. A file that could not be loaded, or a run that ended badly although no test failed
- * (an unhandled error), is one failure more.
+ * Counts of a vitest JSON report, together and for each file. A file that could not be loaded is one failure more; so is a run
+ * that ended badly although no test failed (an unhandled error), which no file answers for.
  */
 export function countReport(reportFile, status, output) {
   let report;
   try {
     report = JSON.parse(readFileSync(reportFile, 'utf8'));
   } catch {
-    return { passed: 0, failed: 1, skipped: 0, report: `${output}\nvitest wrote no report (status ${status})` };
+    return { passed: 0, failed: 1, skipped: 0, files: [], report: `${output}\nvitest wrote no report (status ${status})` };
   }
-  const brokenFiles = report.testResults.filter(
-    (file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed'),
-  ).length;
-  const failed = report.numFailedTests + brokenFiles;
+  const files = report.testResults.map(countFile);
+  const sum = (key) => files.reduce((total, file) => total + file[key], 0);
+  const failed = sum('failed');
   return {
-    passed: report.numPassedTests,
+    passed: sum('passed'),
     failed: failed === 0 && status !== 0 ? 1 : failed,
-    skipped: report.numPendingTests + report.numTodoTests,
+    skipped: sum('skipped'),
+    files,
     report: output,
+  };
+}
+
+function countFile({ name, status, assertionResults }) {
+  const tests = (...kinds) => assertionResults.filter((test) => kinds.includes(test.status));
+  const failures = tests('failed').map((test) => test.fullName);
+  const isBroken = status === 'failed' && failures.length === 0;
+  return {
+    name,
+    passed: tests('passed').length,
+    failed: isBroken ? 1 : failures.length,
+    skipped: assertionResults.length - tests('passed', 'failed').length,
+    failures: isBroken ? ['(the file itself)'] : failures,
   };
 }
 
 /** Generous, and still so that a suite that hangs everywhere ends within what a CI run may take. */
 const timeoutMs = 25 * 60_000;
 
-export async function runVitest(project, { asRoot: needsRoot = false } = {}) {
+export function runVitest(project, { asRoot: needsRoot = false } = {}) {
   mkdirSync(reportsDir, { recursive: true });
-  const reportFile = join(reportsDir, `${project}.json`);
-  rmSync(reportFile, { force: true });
   const env = plainEnvironment();
-  const words = vitestCommand(project, reportFile);
-  const [command, ...args] = needsRoot ? throughRoot(words, env) : words;
-  const { status, output } = await capture(command, args, { env, timeoutMs, logFile: join(reportsDir, `${project}.log`) });
-  return countReport(reportFile, status, output);
+  return withSecondTry(async ({ files, name }) => {
+    const reportFile = join(reportsDir, `${project}${name}.json`);
+    rmSync(reportFile, { force: true });
+    const words = vitestCommand(project, reportFile, files);
+    const [command, ...args] = needsRoot ? throughRoot(words, env) : words;
+    const { status, output } = await capture(command, args, { env, timeoutMs, logFile: join(reportsDir, `${project}${name}.log`) });
+    return countReport(reportFile, status, output);
+  });
 }

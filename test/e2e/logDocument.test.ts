@@ -93,15 +93,13 @@ describe('a log that goes on while it is read', () => {
     await expect.poll(() => page.statusBarItem(/ lines/).textContent(), { timeout: 30_000 }).toMatch(/1[1-9]\d lines/);
     expect(await page.editorLines()).toEqual(before);
     await page.screenshot('log-scrolled-dark');
-    await page.pressInEditor('e');
-    await page.statusBarItem('100 lines · following').waitFor();
+    await page.pressInEditorUntil('e', page.statusBarItem('100 lines · following'));
     await expect.poll(() => ticks(session).then((all) => isUnbroken(all) && all.length > 20), { timeout: 30_000 }).toBe(true);
   });
 
   test('earlier lines are brought, and what was the first line stays at the top', async () => {
     const { page } = session;
-    await page.pressInEditor('Control+Home');
-    await page.editorAction('Follow the End').waitFor();
+    await page.pressInEditorUntil('Control+Home', page.editorAction('Follow the End'));
     await expect.poll(() => page.editorLines().then(([line]) => line), { timeout: 30_000 }).toContain('earlier lines are not shown');
     const first = (await page.editorLines())[1];
     await page.editorAction('Load Earlier Lines').click();
@@ -118,8 +116,7 @@ describe('a log that goes on while it is read', () => {
     await page.page.locator('.find-widget.visible textarea').first().fill('ERROR tick-5');
     await expect.poll(() => matches.textContent(), { timeout: 30_000 }).toMatch(/of \d/);
     await page.page.keyboard.press('Escape');
-    await page.pressInEditor('Control+End');
-    await page.editorAction('Stop Following').waitFor();
+    await page.pressInEditorUntil('Control+End', page.editorAction('Stop Following'));
     await page.statusBarItem('following').waitFor();
   });
 
@@ -171,8 +168,7 @@ describe('a log that goes on while it is read', () => {
     await run(session, 'endless', 'trap exit TERM; i=0; while :; do i=$((i+1)); echo "tick-$i of a line that is somewhat longer"; done');
     await open(session, 'endless');
     await page.statusBarItem('100 lines · following').waitFor();
-    await page.pressInEditor('Control+End');
-    await page.statusBarItem(/^Ln 10\d/).waitFor();
+    await page.pressInEditorUntil('Control+End', page.statusBarItem(/^Ln 10\d/));
     await page.statusBarItem('Ln 1, Col 1').waitFor();
     await page.statusBarItem('100 lines · following').waitFor();
     expect(await page.page.locator('.tabs-container .tab').filter({ hasText: 'endless.log' }).count()).toBe(1);

@@ -290,6 +290,19 @@ export class WorkbenchPage {
     await this.page.keyboard.press(key);
   }
 
+  /** The same until it has shown an effect: a key can get lost while the focus moves. */
+  async pressInEditorUntil(key: string, effect: Locator, attempts = 5): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      await this.pressInEditor(key);
+      try {
+        await effect.waitFor({ timeout: 6000 });
+        return;
+      } catch (error) {
+        if (attempt === attempts) throw error;
+      }
+    }
+  }
+
   async scrollEditor(deltaY: number): Promise<void> {
     await this.page
       .locator('.editor-group-container.active .monaco-editor')

@@ -7,7 +7,10 @@ import { countReport } from '../../../scripts/test/vitestSuite.mjs';
 let folder: string;
 const reportFile = () => join(folder, 'report.json');
 const write = (report: object) => writeFileSync(reportFile(), JSON.stringify(report));
-const counts = { numPassedTests: 2, numFailedTests: 0, numPendingTests: 1, numTodoTests: 1, testResults: [] };
+const tests = (...statuses: string[]) => statuses.map((status, index) => ({ status, fullName: `test ${index}` }));
+const counts = {
+  testResults: [{ name: 'a', status: 'passed', assertionResults: tests('passed', 'passed', 'pending', 'todo') }],
+};
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'strata-report-'));
@@ -20,8 +23,13 @@ test('counts passed, failed and skipped', () => {
 });
 
 test('a file that could not be loaded is a failure', () => {
-  write({ ...counts, testResults: [{ status: 'failed', assertionResults: [] }] });
-  expect(countReport(reportFile(), 1, '')).toMatchObject({ failed: 1 });
+  write({ ...counts, testResults: [{ name: 'b', status: 'failed', assertionResults: [] }] });
+  expect(countReport(reportFile(), 1, '')).toMatchObject({ failed: 1, files: [{ name: 'b', failures: ['(the file itself)'] }] });
+});
+
+test('a failed test is known by its file and name', () => {
+  write({ testResults: [...counts.testResults, { name: 'b', status: 'failed', assertionResults: tests('passed', 'failed') }] });
+  expect(countReport(reportFile(), 1, '')).toMatchObject({ passed: 3, failed: 1, files: [{}, { name: 'b', failures: ['test 1'] }] });
 });
 
 test('a run that ended badly is a failure, whatever the counts say', () => {
