@@ -70,7 +70,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const content = new ContentStore(layout);
   const layers = new LayerStore({ layout, addon, log });
   const images = new ImageStore({ layout, content, layers, hub, log });
-  const imageService = new ImageService({ layout, addon, content, layers, store: images, users });
+  const imageService = new ImageService({ layout, addon, content, layers, store: images, users, log });
 
   const files = new ContainerFiles({ layout, addon, log, resolvConf: facts.resolvConf });
   const factory = new SandboxFactory({ addon, runtime: args.runtime, cgroupParent: args.cgroupParent, files, trace: args.trace, log });

@@ -133,7 +133,13 @@ export class ContainerFiles {
   async removeTemporary(id: ContainerId, { hasSupervisor }: { hasSupervisor: boolean }): Promise<void> {
     const { state } = this.paths(id);
     for (const name of await namesIn(state)) {
-      if (isTemporaryName(name) || (!hasSupervisor && isSupervisorsTemporary(name))) await rm(join(state, name), { force: true });
+      if (!isTemporaryName(name) && (hasSupervisor || !isSupervisorsTemporary(name))) continue;
+      try {
+        await rm(join(state, name), { force: true });
+      } catch (error) {
+        // A disk that became read-only must not keep anybody from what runs.
+        this.#log.warn({ err: error, container: id, name }, 'cannot remove a half-written file; the next start tries again');
+      }
     }
   }
 

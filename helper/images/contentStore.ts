@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { hasCode } from '../native/errors.ts';
 import { type Digest, digestSchema, StrataError } from '../protocol/index.ts';
 import { writeFileDurable } from '../store/atomicFile.ts';
@@ -50,6 +51,14 @@ export class ContentStore {
 
   async remove(digest: Digest): Promise<void> {
     await rm(this.#layout.blob(digest), { force: true });
+  }
+
+  /** Blobs that nobody names, and halves of such: a crash left them between two writes. */
+  async removeUnused(used: ReadonlySet<Digest>): Promise<void> {
+    const kept = new Set([...used].map((digest) => basename(this.#layout.blob(digest))));
+    for (const name of await readdir(this.#layout.blobs)) {
+      if (!kept.has(name)) await rm(join(this.#layout.blobs, name), { force: true });
+    }
   }
 
   /** Whole: to put a damaged blob again is how it heals. */

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { arch } from 'node:os';
 import { join } from 'node:path';
+import type { Logger } from '../log.ts';
 import type { Addon } from '../native/addon.ts';
 import { fromNative, isSystemError } from '../native/errors.ts';
 import { type Digest, digestSchema, type ImageConfig, type ImageSummary, StrataError } from '../protocol/index.ts';
@@ -39,6 +40,7 @@ export class ImageService {
   readonly #layers: LayerStore;
   readonly #store: ImageStore;
   readonly #users: ImageUsers;
+  readonly #log: Logger;
   /** Changes of names and removals take turns: each looks at who uses what and then acts on it. */
   readonly #turns = new KeyedMutex<'names'>();
 
@@ -49,6 +51,7 @@ export class ImageService {
     layers: LayerStore;
     store: ImageStore;
     users: ImageUsers;
+    log: Logger;
   }) {
     this.#layout = options.layout;
     this.#addon = options.addon;
@@ -56,16 +59,28 @@ export class ImageService {
     this.#layers = options.layers;
     this.#store = options.store;
     this.#users = options.users;
+    this.#log = options.log;
   }
 
-  /** Removes what a crash left of imports, and reads what is there. */
+  /** Reads what is there, and removes what a crash left of imports and removals. */
   async open(): Promise<void> {
     await mkdir(this.#layout.temporary, { recursive: true, mode: 0o700 });
-    for (const name of await readdir(this.#layout.temporary)) await this.#addon.removeTree(join(this.#layout.temporary, name));
     await this.#content.open();
     await this.#layers.open();
     await this.#store.open();
+    try {
+      await this.#sweep();
+    } catch (error) {
+      // A disk that became read-only must not keep anybody from what runs.
+      this.#log.warn({ err: error }, 'cannot remove what a crash left of imports; the next start tries again');
+    }
+  }
+
+  /** Nothing is under way yet, so what no image names is of no use. */
+  async #sweep(): Promise<void> {
+    for (const name of await readdir(this.#layout.temporary)) await this.#addon.removeTree(join(this.#layout.temporary, name));
     await this.#layers.removeUnused(this.#layers.all(), this.#store.usedLayers());
+    await this.#content.removeUnused(this.#store.ids());
   }
 
   async importStream(source: ByteSource, options: ImportOptions): Promise<ImageSummary> {

@@ -64,13 +64,22 @@ export class ImageStore {
     await mkdir(this.#layout.images, { recursive: true, mode: 0o700 });
     for (const name of await readdir(this.#layout.images)) {
       const path = join(this.#layout.images, name);
-      if (isTemporaryName(name)) await rm(path, { force: true });
+      if (isTemporaryName(name)) await this.#removeHalf(path);
       else if (/^[0-9a-f]{64}\.json$/.test(name)) await this.#load(digestSchema.parse(`sha256:${name.slice(0, 64)}`), path);
     }
     const names = await this.#readNames();
     if (names === undefined) return;
     const references = Object.entries(names.references).filter(([, id]) => this.#images.has(id) || this.#damaged.has(id));
     this.#names = { ...names, references: Object.fromEntries(references) };
+  }
+
+  /** What a crash left of a write. A disk that became read-only must not keep the helper from its start. */
+  async #removeHalf(path: string): Promise<void> {
+    try {
+      await rm(path, { force: true });
+    } catch (error) {
+      this.#log.warn({ err: error, path }, 'cannot remove a half-written file; the next start tries again');
+    }
   }
 
   list(): ImageSummary[] {
@@ -168,6 +177,11 @@ export class ImageStore {
     await rm(this.#layout.image(id), { force: true });
     await this.#content.remove(id);
     await this.#layers.removeUnused(chainIds.toReversed(), this.usedLayers());
+  }
+
+  /** Of all images, those that cannot be read too. */
+  ids(): Set<Digest> {
+    return new Set([...this.#images.keys(), ...this.#damaged.keys()]);
   }
 
   usedLayers(): Set<Digest> {

@@ -171,7 +171,8 @@ describe('a log that goes on while it is read', () => {
     await page.pressInEditorUntil('Control+End', page.statusBarItem(/^Ln 10\d/));
     await page.statusBarItem('Ln 1, Col 1').waitFor();
     await page.statusBarItem('100 lines · following').waitFor();
-    expect(await page.page.locator('.tabs-container .tab').filter({ hasText: 'endless.log' }).count()).toBe(1);
+    const tabs = page.page.locator('.tabs-container .tab').filter({ hasText: 'endless.log' });
+    await expect.poll(() => tabs.count(), { timeout: 30_000 }).toBe(1);
     const known = await lastTick(session);
     await expect.poll(() => lastTick(session), { timeout: 30_000 }).toBeGreaterThan(known);
     await expect.poll(() => ticks(session), { timeout: 30_000 }).toSatisfy(isUnbroken);

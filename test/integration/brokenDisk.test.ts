@@ -65,6 +65,10 @@ describe.each([
     const ended = (await strata.run({ name: 'ended', command: ['sh', '-c', 'exit 5'] })).id;
     await strata.connection.request('container.create', { options: { image: 'busybox', name: 'created', command: ['true'] } });
     await until(async () => (await strata.cli(['logs', running])).stdout === 'ready\n', 'the trap');
+    // What a crash would leave: it cannot be removed later, and must keep nobody from a start.
+    const { root } = strata.place;
+    const halves = [`tmp/spool-0`, 'images/names.json.tmp-0', `blobs/sha256/0.tmp-0`, `containers/${running}/config.json.tmp-0`];
+    for (const half of halves) fs.writeFileSync(path.join(root, half), '{');
     breakIt(store.directory);
 
     const states = async (): Promise<Record<string, string | number | null>> => {
@@ -111,6 +115,7 @@ describe.each([
     store.mountAgain();
     await strata.restart();
     expect(await states()).toEqual(ends);
+    for (const half of halves) expect(fs.existsSync(path.join(root, half)), half).toBe(false);
     for (const container of Object.keys(ends)) await strata.remove(container);
   });
 });

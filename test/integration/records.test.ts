@@ -111,10 +111,20 @@ describe('a crash', () => {
     const helpers = [running, created].map((id) => `${directoryOf(strata, id)}/config.json.tmp-0123456789ab`);
     const ofRunning = `${directoryOf(strata, running)}/.exit.json.tmp`;
     const ofCreated = `${directoryOf(strata, created)}/.exit.json.tmp`;
+    const { root } = strata.place;
+    const ofImages = [
+      `${root}/images/names.json.tmp-0123456789ab`,
+      `${root}/blobs/sha256/${'0'.repeat(64)}.tmp-0123456789ab`,
+      // Whole, of an image that was never written down.
+      `${root}/blobs/sha256/${'1'.repeat(64)}`,
+      `${root}/tmp/spool-0123456789abcdef`,
+    ];
+    const blobs = fs.readdirSync(`${root}/blobs/sha256`);
     await crashAndRestart(strata, () => {
-      for (const file of [...helpers, ofRunning, ofCreated]) fs.writeFileSync(file, '{');
+      for (const file of [...helpers, ofRunning, ofCreated, ...ofImages]) fs.writeFileSync(file, '{');
     });
-    for (const file of [...helpers, ofCreated]) expect(fs.existsSync(file), file).toBe(false);
+    expect(fs.readdirSync(`${root}/blobs/sha256`)).toEqual(blobs);
+    for (const file of [...helpers, ofCreated, ...ofImages]) expect(fs.existsSync(file), file).toBe(false);
     // Its supervisor lives and may just be writing it.
     expect(fs.existsSync(ofRunning)).toBe(true);
     await strata.connection.request('container.kill', { container: running });
