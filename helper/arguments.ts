@@ -14,6 +14,7 @@ export interface HelperArguments {
   readonly runtime: string;
   readonly addon: string;
   readonly images: string;
+  readonly registries: string;
   readonly warm: { readonly least: number; readonly most: number };
   readonly trace: string | undefined;
 }
@@ -28,6 +29,7 @@ export const USAGE = `Usage: stratad [options]
   --cgroup-parent PATH  above the containers' cgroups (/strata)
   --runtime FILE        strata-runtime
   --images DIR          images to import at the first start
+  --registries FILE     mirrors, insecure hosts, certificates (/etc/strata/registries.json)
   --warm LEAST[-MOST]   sandboxes kept ready for the next container: always, after a burst (1-8)
   --trace FILE          supervisors append what they did when, a line a step
 `;
@@ -42,6 +44,7 @@ const options = {
   runtime: { type: 'string' },
   addon: { type: 'string' },
   images: { type: 'string' },
+  registries: { type: 'string', default: '/etc/strata/registries.json' },
   warm: { type: 'string', default: '1-8' },
   trace: { type: 'string' },
 } as const;
@@ -60,6 +63,7 @@ export function parseHelperArguments(argv: readonly string[], productDir: string
     runtime: resolve(values.runtime ?? join(productDir, 'strata-runtime')),
     addon: resolve(values.addon ?? join(productDir, 'strata.node')),
     images: resolve(values.images ?? join(productDir, 'images')),
+    registries: resolve(values.registries),
     warm: poolSize(values.warm),
     trace: values.trace === undefined ? undefined : resolve(values.trace),
   };

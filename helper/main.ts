@@ -31,6 +31,8 @@ import { importEmbeddedImages } from './images/embedded.ts';
 import { ImageService } from './images/imageService.ts';
 import { ImageStore } from './images/imageStore.ts';
 import { LayerStore } from './images/layerStore.ts';
+import { ImagePulls } from './images/pulls.ts';
+import { RegistrySettings } from './images/registry/registrySettings.ts';
 import { LayerService } from './layers/layerService.ts';
 import { createLogger, type Logger } from './log.ts';
 import { loadAddon } from './native/addon.ts';
@@ -71,6 +73,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const layers = new LayerStore({ layout, addon, log });
   const images = new ImageStore({ layout, content, layers, hub, log });
   const imageService = new ImageService({ layout, addon, content, layers, store: images, users, log });
+  const pulls = new ImagePulls({ layout, settings: new RegistrySettings(args.registries), layers, service: imageService, log });
 
   const files = new ContainerFiles({ layout, addon, log, resolvConf: facts.resolvConf });
   const factory = new SandboxFactory({ addon, runtime: args.runtime, cgroupParent: args.cgroupParent, files, trace: args.trace, log });
@@ -116,6 +119,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const inspection = new ContainerInspection({ registry, addon, cgroupHost: facts.cgroup });
 
   await imageService.open();
+  await pulls.open();
   const { bootTimeMs } = await readBootTime();
   await new Adoption({
     layout,
@@ -160,6 +164,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     sampler,
     images,
     imageService,
+    pulls,
     layers: layerService,
   });
   const dispatcher = new Dispatcher(handlers, log);

@@ -17,6 +17,8 @@ const layers = [
   { name: 'wire', files: /^helper\/wire\//, may: ['protocol'], packages: ['node', 'zod', 'ws', 'vscode-jsonrpc'] },
   // What a client packs to send it and unpacks where it came to: the daemon's own archives are read by the native core.
   { name: 'archive', files: /^helper\/archive\//, may: ['protocol'], packages: ['node'] },
+  // What a person logged in to registries with: read on their side of the socket.
+  { name: 'credentials', files: /^helper\/credentials\//, may: ['protocol'], packages: ['node', 'zod'] },
   { name: 'native', files: /^helper\/native\//, may: ['protocol', 'addon-types', 'common'], packages: ['node'] },
   { name: 'store', files: /^helper\/store\//, may: ['protocol', 'common'], packages: ['node', 'zod'] },
   {
@@ -39,7 +41,12 @@ const layers = [
   },
   { name: 'model', files: /^extension\/model\//, may: ['protocol'], packages: ['node', 'zod'] },
   // The command line is a client like any other: it knows nothing of the daemon.
-  { name: 'cli', files: /^helper\/cli\//, may: ['protocol', 'wire', 'archive', 'version'], packages: ['node', 'zod', 'commander'] },
+  {
+    name: 'cli',
+    files: /^helper\/cli\//,
+    may: ['protocol', 'wire', 'archive', 'credentials', 'version'],
+    packages: ['node', 'zod', 'commander'],
+  },
   {
     name: 'helper-main',
     files: /^helper\/main\.ts$/,
@@ -53,7 +60,7 @@ const layers = [
   {
     name: 'extension',
     files: /^extension\//,
-    may: ['client', 'model', 'protocol', 'wire', 'archive'],
+    may: ['client', 'model', 'protocol', 'wire', 'archive', 'credentials'],
     packages: ['node', 'vscode', 'vscode-languageclient'],
   },
 ];

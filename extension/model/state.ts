@@ -96,6 +96,7 @@ function reduceEvent(state: StrataState, input: HelperEvent): Reduced {
       return { state: { ...at, images: map }, changes: { ...noChanges, images: changes } };
     }
     case 'exec.exited':
+    case 'image.pulling':
     case 'stats.sampled':
       return unchanged;
     default:

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type CreateOptions, formatBytes, type LimitsChange, type Range } from '../protocol/index.ts';
+import { PULL_POLICIES, type PullPolicy } from './pull.ts';
 import {
   parseCpus,
   parseEnvironmentFile,
@@ -19,6 +20,8 @@ import {
 
 /** Flags of `run` and `create` as commander gives them. */
 export interface CreateFlags extends LimitFlags {
+  readonly pull?: PullPolicy;
+  readonly quiet?: true;
   readonly interactive?: true;
   readonly tty?: true;
   readonly rm?: true;
@@ -78,6 +81,8 @@ export function addCreateFlags(command: Command): Command {
       .option('-i, --interactive', 'keep its standard input open')
       .option('-t, --tty', 'give it a terminal')
       .option('--rm', 'remove it when it has ended')
+      .addOption(new Option('--pull <when>', 'bring the image from its registry').choices(PULL_POLICIES).default('missing'))
+      .option('-q, --quiet', 'nothing about a pull')
       .option('--restart <policy>', 'start it again when it has ended: no, on-failure[:count], always, unless-stopped')
       .option('--name <name>', 'what to call it')
       .option('-e, --env <entry>', 'NAME=value, or NAME to pass on your own', collect)

@@ -1,9 +1,9 @@
 import type { EventHub } from '../events.ts';
 import type { Logger } from '../log.ts';
 import type { Exit } from '../protocol/index.ts';
+import { Slots } from '../slots.ts';
 import type { Container } from './container.ts';
 import { afterRun, restartDelayMs, restarts } from './restartPolicy.ts';
-import { Slots } from './waiting.ts';
 
 /** A start of the container under its turn, if it is still wanted when the turn comes. */
 export type StartAgain = (container: Container, isWanted: () => boolean) => Promise<void>;

@@ -31,25 +31,3 @@ export async function inTurns<T>(list: readonly T[], atOnce: number, act: (one: 
   };
   await Promise.all(Array.from({ length: atOnce }, takeTurns));
 }
-
-/** Runs so many at a time; the others wait in the order they came. */
-export class Slots {
-  readonly #waiting: (() => void)[] = [];
-  #free: number;
-
-  constructor(count: number) {
-    this.#free = count;
-  }
-
-  async run<T>(action: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free -= 1;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    try {
-      return await action();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#free += 1;
-      else next();
-    }
-  }
-}

@@ -83,6 +83,17 @@ export class ImageService {
     await this.#content.removeUnused(this.#store.ids());
   }
 
+  /** Keeps an image under a name; `bring` puts its layers into the store, pins them and names them in `chain`, bottom first. */
+  async assemble(
+    reference: string,
+    bring: (pin: LayerPin, chain: Digest[]) => Promise<{ configBytes: Uint8Array; config: ImageConfig }>,
+  ): Promise<ImageSummary> {
+    return await this.#withLayers(async (pin, chain) => {
+      const { configBytes, config } = await bring(pin, chain);
+      return await this.#keep(configBytes, config, chain, reference);
+    });
+  }
+
   async importStream(source: ByteSource, options: ImportOptions): Promise<ImageSummary> {
     const reference = requireReference(options.reference);
     return await this.#withSpool(async (spool) => {
@@ -118,13 +129,7 @@ export class ImageService {
     return await this.#withLayers(async (pin, chain) => {
       for (const layer of oci.layers) {
         const source: LayerSource = { archive: layer.path, name: `layer ${layer.digest}`, whiteouts: true };
-        const added = await this.#layers.add(source, chain, { pin, signal: options.signal });
-        chain.push(added.chainId);
-        if (added.diffId !== layer.diffId || (added.digest !== layer.digest && added.digest !== added.diffId)) {
-          throw new StrataError('IMAGE_INVALID', `layer ${layer.digest} is not what its digest says`, {
-            details: { expected: layer.diffId, found: added.diffId },
-          });
-        }
+        chain.push((await this.#layers.add(source, chain, { pin, signal: options.signal, expected: layer })).chainId);
       }
       return await this.#keep(oci.configBytes, oci.config, chain, reference);
     });

@@ -20,6 +20,12 @@ export interface LayerSource {
   readonly whiteouts: boolean;
 }
 
+/** What an archive must turn out to be: its own digest and that of the tar in it. */
+export interface ExpectedLayer {
+  readonly digest: Digest;
+  readonly diffId: Digest;
+}
+
 /** Holds layers against removal while an import builds on them. */
 export interface LayerPin {
   add(chainId: Digest): void;
@@ -107,7 +113,11 @@ export class LayerStore {
   }
 
   /** Unpacks an archive on top of `below` (the chain so far); the layer is pinned when this resolves. */
-  async add(source: LayerSource, below: readonly Digest[], options: { pin: LayerPin; signal: AbortSignal }): Promise<LayerRecord> {
+  async add(
+    source: LayerSource,
+    below: readonly Digest[],
+    options: { pin: LayerPin; signal: AbortSignal; expected?: ExpectedLayer },
+  ): Promise<LayerRecord> {
     const work = join(this.#layout.temporary, `layer-${randomBytes(8).toString('hex')}`);
     const diff = join(work, 'diff');
     // 0755: the layer's root is the container's "/", unless the archive says otherwise.
@@ -115,6 +125,7 @@ export class LayerStore {
     try {
       const applied = await this.#apply(source, diff, options.signal);
       options.signal.throwIfAborted();
+      if (options.expected !== undefined) requireExpected(applied, options.expected, source.name);
       const record = layerRecord(applied, below);
       options.pin.add(record.chainId);
       return await this.#place(work, record);
@@ -183,6 +194,14 @@ const archiveCodes = {
   UNSUPPORTED: 'ARCHIVE_UNSUPPORTED',
   ENOTSUP: 'FEATURE_MISSING',
 } as const;
+
+/** One that is kept unpacked has the digest of its tar, whatever its descriptor says of a compressed one. */
+function requireExpected({ digest, diffId }: AppliedLayer, expected: ExpectedLayer, name: string): void {
+  if (diffId === expected.diffId && (digest === expected.digest || digest === diffId)) return;
+  throw new StrataError('IMAGE_INVALID', `${name} is not what its digest says`, {
+    details: { expected: expected.diffId, found: diffId },
+  });
+}
 
 function layerRecord(applied: AppliedLayer, below: readonly Digest[]): LayerRecord {
   const diffId = digestSchema.parse(applied.diffId);

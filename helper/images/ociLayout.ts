@@ -2,30 +2,17 @@ import { constants } from 'node:fs';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { isSystemError } from '../native/errors.ts';
-import { type Digest, digestSchema, type ImageConfig, imageConfigSchema, StrataError } from '../protocol/index.ts';
+import { type Digest, type ImageConfig, imageConfigSchema, StrataError } from '../protocol/index.ts';
 import { readBounded } from '../store/boundedFile.ts';
 import { hexOf } from '../store/layout.ts';
 import { digestOf } from './contentStore.ts';
+import { type Descriptor, indexSchema, isIndex, manifestSchema, maxMetadataBytes } from './manifest.ts';
 
-/** image-spec: the parts of an image layout that Strata reads. Docker's media types are the same objects under older names. */
-const descriptorSchema = z.looseObject({
-  mediaType: z.string(),
-  digest: digestSchema,
-  size: z.int().min(0),
-  annotations: z.record(z.string(), z.string()).optional(),
-  platform: z.looseObject({ architecture: z.string(), os: z.string() }).optional(),
-});
-type Descriptor = z.infer<typeof descriptorSchema>;
-const indexSchema = z.looseObject({ schemaVersion: z.literal(2), manifests: z.array(descriptorSchema) });
-const manifestSchema = z.looseObject({ schemaVersion: z.literal(2), config: descriptorSchema, layers: z.array(descriptorSchema) });
 const layoutSchema = z.looseObject({ imageLayoutVersion: z.literal('1.0.0') });
 
 const refNameAnnotation = 'org.opencontainers.image.ref.name';
 /** containerd and docker write the whole name here, and only the tag into ref.name. */
 const imageNameAnnotation = 'io.containerd.image.name';
-/** A manifest or config larger than this is an attack, not an image (image-spec's advice to registries is 4 MiB). */
-const maxMetadataBytes = 4 * 1024 * 1024;
-
 export interface OciImage {
   /** The bytes as they are: their digest is the image's id. */
   readonly configBytes: Uint8Array;
@@ -79,7 +66,7 @@ async function chooseManifest(
       hint: `Say which one, for instance with "--image ${names[0] ?? 'NAME'}".`,
     });
   }
-  if (!chosen.mediaType.endsWith('.index.v1+json') && !chosen.mediaType.endsWith('.manifest.list.v2+json')) return chosen;
+  if (!isIndex(chosen.mediaType)) return chosen;
   const inner = parse(await readBlob(directory, chosen), indexSchema, `index ${chosen.digest}`);
   const found = await chooseManifest(directory, inner.manifests, { architecture: options.architecture });
   // The outer entry is the one with the name.

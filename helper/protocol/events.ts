@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { containerIdSchema, digestSchema, execIdSchema } from './ids.ts';
 import { containerSummarySchema, exitSchema, imageSummarySchema, statsSchema } from './model.ts';
+import { pullLayerSchema } from './pull.ts';
 
 /** A notification from the helper. Those with `seq` make one ordered stream for a connection that subscribed. */
 export interface EventDefinition<P extends z.ZodType = z.ZodType> {
@@ -30,6 +31,10 @@ export const events = {
   }),
   'image.changed': event({ doc: 'An image is new or has other names.', params: z.strictObject({ seq, image: imageSummarySchema }) }),
   'image.removed': event({ doc: 'An image is gone.', params: z.strictObject({ seq, id: digestSchema }) }),
+  'image.pulling': event({
+    doc: 'How far an image.pull of this connection is, that asked for it: its layers, bottom first. About ten times a second while something moves.',
+    params: z.strictObject({ progress: z.int(), layers: z.array(pullLayerSchema) }),
+  }),
   'stats.sampled': event({
     doc: 'One reading of the running containers; only after stats.subscribe.',
     params: z.strictObject({ samples: z.array(statsSchema) }),

@@ -7,6 +7,7 @@ export * from './frames.ts';
 export * from './ids.ts';
 export * from './limits.ts';
 export * from './model.ts';
+export * from './pull.ts';
 export * from './requests.ts';
 export * from './sizes.ts';
 export * from './version.ts';

@@ -21,6 +21,7 @@ import {
   statsSchema,
   terminalSizeSchema,
 } from './model.ts';
+import { registryCredentialsSchema } from './pull.ts';
 
 /** A message of the wire: what it is for, what it takes and gives, who may send it, and how long it may take (0: no bound, cancel it instead). */
 export interface Method<P extends z.ZodType = z.ZodType, R extends z.ZodType = z.ZodType> {
@@ -315,6 +316,20 @@ export const methods = {
       /** Name of the image; for an OCI layout absent means its own ref.name annotation. */
       reference: z.string().max(512).optional(),
       command: z.array(z.string()).optional(),
+    }),
+    result: z.strictObject({ image: imageSummarySchema }),
+  }),
+  'image.pull': method({
+    doc: 'Brings an image from its registry, or what of it is not here; a name that is here already is asked for again. With `progress` image.pulling events with that number tell how far it is. Cancelled or failed, what was downloaded is kept for the next try.',
+    role: 'control',
+    timeoutMs: LONG_MS,
+    params: z.strictObject({
+      reference: z.string().max(512),
+      /** "os/architecture[/variant]"; absent: the host's. */
+      platform: z.string().max(64).optional(),
+      /** Of the person who asks: the helper reads no files of theirs. */
+      credentials: registryCredentialsSchema.optional(),
+      progress: z.int().optional(),
     }),
     result: z.strictObject({ image: imageSummarySchema }),
   }),

@@ -7,9 +7,11 @@ import type { EventHub } from '../events.ts';
 import type { HostService } from '../host/hostService.ts';
 import type { ImageService } from '../images/imageService.ts';
 import type { ImageStore } from '../images/imageStore.ts';
+import type { ImagePulls } from '../images/pulls.ts';
 import type { LayerService } from '../layers/layerService.ts';
 import { type MethodResult, type Params, PROTOCOL_VERSION, StrataError } from '../protocol/index.ts';
 import type { Handlers } from './dispatch.ts';
+import { PullReports } from './pullReports.ts';
 import type { Session } from './session.ts';
 import { readUpload } from './upload.ts';
 
@@ -25,6 +27,7 @@ export interface Services {
   readonly sampler: StatsSampler;
   readonly images: ImageStore;
   readonly imageService: ImageService;
+  readonly pulls: ImagePulls;
   readonly layers: LayerService;
 }
 
@@ -177,7 +180,7 @@ function statsHandlers({ registry, sampler }: Services): Part<'stats'> {
   };
 }
 
-function imageHandlers({ images, imageService }: Services): Part<'image'> {
+function imageHandlers({ images, imageService, pulls }: Services): Part<'image'> {
   return {
     'image.list': () => ({ images: images.list() }),
     'image.inspect': ({ image }) => images.details(images.resolve(image).image.id),
@@ -199,6 +202,16 @@ function imageHandlers({ images, imageService }: Services): Part<'image'> {
           return { image: await imageService.importDirectory(source.path, options) };
         case 'ociLayout':
           return { image: await imageService.importOciLayout(source.path, source.name, options) };
+      }
+    },
+    'image.pull': async ({ reference, platform, credentials, progress }, session, signal) => {
+      const reports = new PullReports((layers) => {
+        if (progress !== undefined) session.connection.notify('image.pulling', { progress, layers });
+      });
+      try {
+        return { image: await pulls.pull(reference, { platform, credentials, signal, onProgress: (layers) => reports.tell(layers) }) };
+      } finally {
+        reports.close();
       }
     },
     'image.remove': ({ image, force }) => imageService.remove(image, force ?? false),

@@ -26,6 +26,10 @@ export class Layout {
   get temporary(): string {
     return join(this.root, 'tmp');
   }
+  /** Blobs that pulls have begun to download; a later pull goes on with them. */
+  get partialBlobs(): string {
+    return join(this.root, 'partial');
+  }
   get runContainers(): string {
     return join(this.run, 'containers');
   }

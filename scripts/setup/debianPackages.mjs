@@ -46,6 +46,8 @@ export const packageGroups = {
     'containernetworking-plugins': "podman's networks, and those of pods below containerd",
     iptables: 'published ports of all of them',
     iproute2: 'the network namespaces that the engines are tested in',
+    'docker-registry': 'a registry to pull from',
+    skopeo: 'pushes images of every format to it',
   },
 };
 

@@ -5,6 +5,7 @@ import { Channel, formatBytes, type ImageSummary, type Layer, type Params, Strat
 import type { Connection } from '../../wire/connection.ts';
 import { type Context, forEach, neither, print, printJson, withConnection } from '../context.ts';
 import { ago, table } from '../output.ts';
+import { pullImage } from '../pull.ts';
 import { parseCommand, UsageError } from '../values.ts';
 
 export function addImageCommands(program: Command, context: () => Context): void {
@@ -42,6 +43,20 @@ export function addImageCommands(program: Command, context: () => Context): void
         json: flags.json,
         act: async (connection, image) => ({ image, ...(await connection.request('image.remove', { image, force: flags.force })) }),
         lines: ({ untagged, removed }) => [...untagged.map((name) => `Untagged: ${name}`), ...removed.map((id) => `Removed: ${id}`)],
+      });
+    });
+  program
+    .command('pull')
+    .description('bring images from their registries; only what is not here')
+    .argument('<names...>')
+    .option('--platform <platform>', 'such as linux/arm64; else that of the host')
+    .option('-q, --quiet', 'ids only')
+    .option('--json', 'as JSON')
+    .action(async (names: string[], flags: { platform?: string; quiet?: true; json?: true }) => {
+      await forEach(context(), names, {
+        json: flags.json,
+        act: async (connection, reference) => await pullImage(connection, { reference, platform: flags.platform, quiet: flags.quiet }),
+        lines: ({ id }) => [id],
       });
     });
   addImport(program, context);

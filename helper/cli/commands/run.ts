@@ -6,6 +6,7 @@ import { addCreateFlags, type CreateFlags, collect, createOptionsOf, environment
 import { parseDetachKeys } from '../detachKeys.ts';
 import { Exits } from '../exits.ts';
 import { type ForegroundOptions, runForeground } from '../foreground.ts';
+import { type PullPolicy, withImage } from '../pull.ts';
 import { UsageError } from '../values.ts';
 
 /** Commands that a person or script waits in: they end with the status of what they ran. */
@@ -23,7 +24,9 @@ export function addRunCommands(program: Command, context: () => Context): void {
       const options = await createOptionsOf(image, command, flags);
       const joining = context();
       await withConnection(joining, (connection) =>
-        flags.detach === true ? runDetached(connection, options, flags.json) : run(joining, connection, options, flags.detachKeys),
+        withImage(connection, image, pullOf(flags), () =>
+          flags.detach === true ? runDetached(connection, options, flags.json) : run(joining, connection, options, flags.detachKeys),
+        ),
       );
     });
   addCreateFlags(program.command('create'))
@@ -35,7 +38,7 @@ export function addRunCommands(program: Command, context: () => Context): void {
     .action(async (image: string, command: string[], flags: CreateFlags & { json?: true }) => {
       const options = await createOptionsOf(image, command, flags);
       await withConnection(context(), async (connection) => {
-        const created = await connection.request('container.create', { options });
+        const created = await withImage(connection, image, pullOf(flags), () => connection.request('container.create', { options }));
         printWarnings(created.warnings);
         if (flags.json === true) printJson(created);
         else print(`${created.id}\n`);
@@ -44,6 +47,10 @@ export function addRunCommands(program: Command, context: () => Context): void {
   addStart(program, context);
   addAttach(program, context);
   addExec(program, context);
+}
+
+function pullOf({ pull, quiet }: CreateFlags): { policy: PullPolicy; quiet: true | undefined } {
+  return { policy: pull ?? 'missing', quiet };
 }
 
 interface JoinFlags {

@@ -6,7 +6,13 @@ describe('normalizeReference', () => {
   it.each([
     ['busybox', 'busybox:latest'],
     ['busybox:1.36', 'busybox:1.36'],
-    ['library/busybox', 'library/busybox:latest'],
+    ['library/busybox', 'busybox:latest'],
+    ['docker.io/library/busybox:1', 'busybox:1'],
+    ['docker.io/a/b', 'a/b:latest'],
+    ['index.docker.io/busybox', 'busybox:latest'],
+    ['library/a/b', 'library/a/b:latest'],
+    ['quay.io/library/busybox', 'quay.io/library/busybox:latest'],
+    [`busybox:1@sha256:${'a'.repeat(64)}`, `busybox@sha256:${'a'.repeat(64)}`],
     ['localhost:5000/a/b', 'localhost:5000/a/b:latest'],
     ['localhost:5000/a/b:v1', 'localhost:5000/a/b:v1'],
     ['a--b__c.d', 'a--b__c.d:latest'],
@@ -14,7 +20,7 @@ describe('normalizeReference', () => {
     expect(normalizeReference(text)).toBe(expected);
   });
 
-  it.each(['', 'UPPER', 'a:', ':a', 'a b', 'a/', '/a', 'a:b:c', '../etc', `a:${'x'.repeat(129)}`, 'a'.repeat(300)])(
+  it.each(['', 'UPPER', 'a:', ':a', 'a b', 'a/', '/a', 'a:b:c', 'a@sha256:12', '../etc', `a:${'x'.repeat(129)}`, 'a'.repeat(300)])(
     'refuses "%s"',
     (text) => {
       expect(() => normalizeReference(text)).toThrowError(expect.objectContaining({ code: 'REFERENCE_INVALID' }));

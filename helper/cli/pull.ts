@@ -1,0 +1,106 @@
+import { findCredentials } from '../credentials/dockerConfig.ts';
+import { type EventParams, formatBytes, type ImageSummary, type PullLayer, registryOf, StrataError } from '../protocol/index.ts';
+import type { Connection } from '../wire/connection.ts';
+
+export interface PullRequest {
+  readonly reference: string;
+  readonly platform?: string | undefined;
+  readonly quiet?: true | undefined;
+}
+
+/** When `run` and `create` ask the registry: Docker's words. */
+export const PULL_POLICIES = ['missing', 'always', 'never'] as const;
+export type PullPolicy = (typeof PULL_POLICIES)[number];
+
+let lastProgress = 0;
+
+/** Brings an image with what the person logged in with, and tells on stderr how far it is. */
+export async function pullImage(connection: Connection, { reference, platform, quiet }: PullRequest): Promise<ImageSummary> {
+  const credentials = await findCredentials(registryOf(reference));
+  lastProgress += 1;
+  const progress = lastProgress;
+  const report = quiet === true ? undefined : new PullReport(reference, process.stderr);
+  const stop = connection.onEvent((event, params) => {
+    if (event !== 'image.pulling') return;
+    const told = params as EventParams<'image.pulling'>; // of this event
+    if (told.progress === progress) report?.show(told.layers);
+  });
+  try {
+    const { image } = await connection.request('image.pull', { reference, platform, credentials, progress });
+    return image;
+  } finally {
+    stop();
+    report?.close();
+  }
+}
+
+/** Does what needs an image, and pulls the image first where the policy says so. */
+export async function withImage<T>(
+  connection: Connection,
+  image: string,
+  { policy, quiet }: { policy: PullPolicy; quiet: true | undefined },
+  action: () => Promise<T>,
+): Promise<T> {
+  if (policy === 'always') await pullImage(connection, { reference: image, quiet });
+  try {
+    return await action();
+  } catch (error) {
+    const isMissing = error instanceof StrataError && error.code === 'IMAGE_NOT_FOUND';
+    if (!isMissing || policy !== 'missing' || image.startsWith('sha256:')) throw error;
+    await pullMissing(connection, image, quiet);
+  }
+  return await action();
+}
+
+async function pullMissing(connection: Connection, image: string, quiet: true | undefined): Promise<void> {
+  try {
+    await pullImage(connection, { reference: image, quiet });
+  } catch (error) {
+    if (!(error instanceof StrataError) || error.code === 'CONNECTION_CLOSED' || error.code === 'CANCELLED') throw error;
+    // It is not here: that comes first, and then why it cannot be brought.
+    throw new StrataError(error.code, `there is no image "${image}" here, and it cannot be pulled: ${error.message}`, {
+      hint: error.hint,
+      details: error.details,
+      cause: error,
+    });
+  }
+}
+
+/** On a terminal one line that changes; elsewhere a line for each layer that is there. */
+class PullReport {
+  readonly #name: string;
+  readonly #out: NodeJS.WriteStream;
+  readonly #told = new Set<string>();
+  #isLineOpen = false;
+
+  constructor(name: string, out: NodeJS.WriteStream) {
+    this.#name = name;
+    this.#out = out;
+  }
+
+  show(layers: readonly PullLayer[]): void {
+    if (this.#out.isTTY) {
+      this.#out.write(`\r\u001b[K${this.#name}: ${summary(layers)}`.slice(0, (this.#out.columns || 80) + 4));
+      this.#isLineOpen = true;
+      return;
+    }
+    for (const { digest, state, totalBytes } of layers) {
+      if ((state !== 'done' && state !== 'present') || this.#told.has(digest)) continue;
+      this.#told.add(digest);
+      this.#out.write(`${digest.slice(7, 19)}: ${state === 'present' ? 'here already' : `pulled, ${formatBytes(totalBytes)}`}\n`);
+    }
+  }
+
+  close(): void {
+    if (this.#isLineOpen) this.#out.write('\r\u001b[K');
+  }
+}
+
+/** Pure. "2 of 5 layers, 12 MB of 60 MB". */
+export function summary(layers: readonly PullLayer[]): string {
+  const wanted = layers.filter(({ state }) => state !== 'present');
+  const sum = (key: 'doneBytes' | 'totalBytes'): number => wanted.reduce((total, layer) => total + layer[key], 0);
+  const done = layers.filter(({ state }) => state === 'done' || state === 'present').length;
+  const unpacking = wanted.some(({ state }) => state === 'unpacking') ? ', unpacking' : '';
+  return `${done} of ${layers.length} layers, ${formatBytes(sum('doneBytes'))} of ${formatBytes(sum('totalBytes'))}${unpacking}`;
+}

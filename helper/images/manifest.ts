@@ -1,0 +1,32 @@
+import * as z from 'zod';
+import { digestSchema } from '../protocol/index.ts';
+
+/** image-spec: the parts of indexes and manifests that Strata reads. Docker's media types are the same objects under older names. */
+const platformSchema = z.looseObject({ architecture: z.string(), os: z.string(), variant: z.string().optional() });
+export type Platform = z.infer<typeof platformSchema>;
+
+const descriptorSchema = z.looseObject({
+  mediaType: z.string(),
+  digest: digestSchema,
+  size: z.int().min(0),
+  annotations: z.record(z.string(), z.string()).optional(),
+  platform: platformSchema.optional(),
+});
+export type Descriptor = z.infer<typeof descriptorSchema>;
+
+export const indexSchema = z.looseObject({ schemaVersion: z.literal(2), manifests: z.array(descriptorSchema) });
+export const manifestSchema = z.looseObject({ schemaVersion: z.literal(2), config: descriptorSchema, layers: z.array(descriptorSchema) });
+export type Manifest = z.infer<typeof manifestSchema>;
+
+/** A manifest or config larger than this is an attack, not an image (image-spec's advice to registries is 4 MiB). */
+export const maxMetadataBytes = 4 * 1024 * 1024;
+
+export const indexTypes = ['application/vnd.oci.image.index.v1+json', 'application/vnd.docker.distribution.manifest.list.v2+json'] as const;
+export const manifestTypes = [
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+] as const;
+
+export function isIndex(mediaType: string): boolean {
+  return indexTypes.some((type) => type === mediaType);
+}

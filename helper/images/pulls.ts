@@ -1,0 +1,181 @@
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from '../log.ts';
+import { fromNative } from '../native/errors.ts';
+import { type Digest, type ImageSummary, type PullLayer, type RegistryCredentials, StrataError } from '../protocol/index.ts';
+import { Slots } from '../slots.ts';
+import { hexOf, type Layout } from '../store/layout.ts';
+import { KeyedMutex } from '../store/mutex.ts';
+import { chainIdsOf } from './contentStore.ts';
+import { type ImageService, imageArchitecture } from './imageService.ts';
+import type { LayerPin, LayerStore } from './layerStore.ts';
+import type { Descriptor, Platform } from './manifest.ts';
+import { normalizeReference } from './reference.ts';
+import { downloadBlob } from './registry/blobDownload.ts';
+import type { RegistrySettings } from './registry/registrySettings.ts';
+import { findRemoteImage, type RemoteImage } from './registry/remoteImage.ts';
+import { remoteName } from './registry/remoteName.ts';
+
+export interface PullOptions {
+  readonly platform: string | undefined;
+  readonly credentials: RegistryCredentials | undefined;
+  readonly signal: AbortSignal;
+  /** Called on every step, with all layers, bottom first. */
+  readonly onProgress: (layers: readonly PullLayer[]) => void;
+}
+
+/** More connections for one image make no registry faster. */
+const downloadsAtOnce = 3;
+/** Each has a thread of its own. */
+const unpacksAtOnce = 2;
+/** What was pulled half and never again. */
+const partialsLastMs = 24 * 60 * 60_000;
+
+/**
+ * Brings images from registries: only layers that are not here, several at once, each unpacked while the next come.
+ *
+ * Invariants: a blob is downloaded by one pull at a time, others that want it wait and find the layer; nothing of an image is
+ * to be seen before all of it is here; what a pull that failed has downloaded stays for the next one.
+ */
+export class ImagePulls {
+  readonly #directory: string;
+  readonly #settings: RegistrySettings;
+  readonly #layers: LayerStore;
+  readonly #service: ImageService;
+  readonly #log: Logger;
+  readonly #turns = new KeyedMutex<Digest>();
+  readonly #downloads = new Slots(downloadsAtOnce);
+  readonly #unpacks = new Slots(unpacksAtOnce);
+
+  constructor(options: { layout: Layout; settings: RegistrySettings; layers: LayerStore; service: ImageService; log: Logger }) {
+    this.#directory = options.layout.partialBlobs;
+    this.#settings = options.settings;
+    this.#layers = options.layers;
+    this.#service = options.service;
+    this.#log = options.log;
+  }
+
+  /** Removes blobs that nobody has gone on with for a day. */
+  async open(): Promise<void> {
+    try {
+      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+      for (const name of await readdir(this.#directory)) {
+        const path = join(this.#directory, name);
+        if (Date.now() - (await stat(path)).mtimeMs > partialsLastMs) await rm(path, { recursive: true, force: true });
+      }
+    } catch (error) {
+      this.#log.warn({ err: error }, 'cannot remove what is left of earlier pulls; the next start tries again');
+    }
+  }
+
+  async pull(text: string, options: PullOptions): Promise<ImageSummary> {
+    const reference = normalizeReference(text);
+    const name = remoteName(reference);
+    const platform = parsePlatform(options.platform);
+    const endpoints = await this.#settings.endpoints(name.registry);
+    const { credentials, signal } = options;
+    const image = await findRemoteImage(endpoints, { name, platform, credentials, signal });
+    try {
+      return await this.#service.assemble(reference, async (pin, chain) => {
+        await this.#bringLayers(image, pin, chain, options);
+        return { configBytes: image.configBytes, config: image.config };
+      });
+    } finally {
+      image.client.close();
+    }
+  }
+
+  /** All of them, or none: the first that fails ends the others. */
+  async #bringLayers(image: RemoteImage, pin: LayerPin, chain: Digest[], options: PullOptions): Promise<void> {
+    const progress: PullLayer[] = image.layers.map(({ digest, size }) => ({ digest, state: 'waiting', doneBytes: 0, totalBytes: size }));
+    const chainIds = chainIdsOf(image.config.rootfs.diff_ids);
+    const failed = new AbortController();
+    const signal = AbortSignal.any([options.signal, failed.signal]);
+    let firstError: unknown;
+    const tell = (index: number, change: Partial<PullLayer>): void => {
+      const before = progress[index];
+      if (before === undefined) return;
+      progress[index] = { ...before, ...change };
+      options.onProgress(progress);
+    };
+    await Promise.all(
+      image.layers.map(async (layer, index) => {
+        try {
+          const chainId = chainIds[index];
+          const diffId = image.config.rootfs.diff_ids[index];
+          if (chainId === undefined || diffId === undefined) return; // as many as layers
+          await this.#bringLayer(image, { layer, chainId, diffId, below: chainIds.slice(0, index) }, pin, signal, (change) =>
+            tell(index, change),
+          );
+          chain.push(chainId);
+        } catch (error) {
+          firstError ??= error;
+          failed.abort();
+        }
+      }),
+    );
+    if (firstError !== undefined) throw fromNative(firstError, `pull ${image.repository}`);
+    chain.splice(0, chain.length, ...chainIds);
+  }
+
+  async #bringLayer(
+    { client, repository }: RemoteImage,
+    { layer, chainId, diffId, below }: { layer: Descriptor; chainId: Digest; diffId: Digest; below: readonly Digest[] },
+    pin: LayerPin,
+    signal: AbortSignal,
+    tell: (change: Partial<PullLayer>) => void,
+  ): Promise<void> {
+    await this.#turns.run(layer.digest, async () => {
+      if (signal.aborted) throw new StrataError('CANCELLED', 'the pull was cancelled');
+      if (this.#layers.get(chainId) !== undefined) {
+        pin.add(chainId);
+        tell({ state: 'present', doneBytes: layer.size });
+        return;
+      }
+      const path = join(this.#directory, hexOf(layer.digest));
+      await this.#downloads.run(async () => {
+        tell({ state: 'downloading' });
+        await downloadBlob(client, repository, layer, { path, signal, onProgress: (doneBytes) => tell({ doneBytes }) });
+      });
+      await this.#unpacks.run(async () => {
+        tell({ state: 'unpacking', doneBytes: layer.size });
+        await this.#unpack(path, { layer, diffId, below }, pin, signal);
+      });
+      tell({ state: 'done' });
+    });
+  }
+
+  /** The digest is compared here, in the same pass that unpacks: a blob that is not what it says goes, so that the next pull brings it anew. */
+  async #unpack(
+    path: string,
+    { layer, diffId, below }: { layer: Descriptor; diffId: Digest; below: readonly Digest[] },
+    pin: LayerPin,
+    signal: AbortSignal,
+  ): Promise<void> {
+    try {
+      await this.#layers.add({ archive: path, name: `the layer ${layer.digest}`, whiteouts: true }, below, {
+        pin,
+        signal,
+        expected: { digest: layer.digest, diffId },
+      });
+    } catch (error) {
+      // Also where it could not be unpacked, unless that was the disk's fault or the person's wish: it may be damaged.
+      if (!(error instanceof StrataError) || !['CANCELLED', 'NO_SPACE', 'RUNTIME_FAILED'].includes(error.code))
+        await rm(path, { force: true });
+      throw error;
+    }
+    await rm(path, { force: true });
+  }
+}
+
+/** "linux/arm64/v8", or this host's. */
+function parsePlatform(text: string | undefined): Platform {
+  if (text === undefined) return { os: 'linux', architecture: imageArchitecture() };
+  const [os = '', architecture = '', variant, ...rest] = text.split('/');
+  if (os === '' || architecture === '' || rest.length > 0) {
+    throw new StrataError('INVALID_REQUEST', `"${text}" is no platform`, {
+      hint: 'A platform looks like "linux/arm64" or "linux/arm/v7".',
+    });
+  }
+  return { os, architecture, ...(variant === undefined ? {} : { variant }) };
+}

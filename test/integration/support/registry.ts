@@ -1,0 +1,256 @@
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import * as fs from 'node:fs';
+import * as http from 'node:http';
+import * as net from 'node:net';
+import * as path from 'node:path';
+import { promisify } from 'node:util';
+import { until } from './strata.ts';
+
+export interface RegistryOptions {
+  /** Name and password that it asks for. */
+  readonly login?: readonly [name: string, password: string];
+  /** Serves https with a certificate of this authority. */
+  readonly tls?: TestAuthority;
+  /** More of its configuration, in YAML. */
+  readonly configuration?: string;
+}
+
+/** Debian's docker-registry on a port of the loopback, with its storage in a directory of the test. */
+export class Registry implements AsyncDisposable {
+  readonly host: string;
+  readonly #child: ChildProcess;
+  readonly #directory: string;
+  readonly #login: RegistryOptions['login'];
+
+  private constructor(host: string, child: ChildProcess, directory: string, login: RegistryOptions['login']) {
+    this.host = host;
+    this.#child = child;
+    this.#directory = directory;
+    this.#login = login;
+  }
+
+  static async start(workspace: string, options: RegistryOptions = {}): Promise<Registry> {
+    const directory = fs.mkdtempSync(path.join(workspace, 'registry-'));
+    const port = await freePort();
+    const lines = ['version: 0.1', 'log: {level: warn}', 'storage:', `  filesystem: {rootdirectory: ${directory}/storage}`];
+    lines.push('http:', `  addr: 127.0.0.1:${port}`);
+    if (options.tls !== undefined) {
+      const { certificate, key } = options.tls.issue(directory);
+      lines.push(`  tls: {certificate: ${certificate}, key: ${key}}`);
+    }
+    if (options.login !== undefined) {
+      fs.writeFileSync(`${directory}/htpasswd`, htpasswd(...options.login));
+      lines.push('auth:', `  htpasswd: {realm: test, path: ${directory}/htpasswd}`);
+    }
+    if (options.configuration !== undefined) lines.push(options.configuration);
+    fs.writeFileSync(`${directory}/config.yml`, `${lines.join('\n')}\n`);
+    const child = spawn('docker-registry', ['serve', `${directory}/config.yml`], { stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    child.stderr.on('data', (bytes: Buffer) => {
+      said += bytes.toString();
+    });
+    await until(() => {
+      if (child.exitCode !== null) throw new Error(`the registry ended:\n${said}`);
+      return accepts(port);
+    }, 'the registry');
+    return new Registry(`127.0.0.1:${port}`, child, directory, options.login);
+  }
+
+  /** Pushes an image of an OCI layout; `options` are skopeo's. */
+  async push(layout: string, tag: string, name: string, options: readonly string[] = []): Promise<void> {
+    const login = this.#login === undefined ? [] : ['--dest-creds', this.#login.join(':')];
+    await promisify(execFile)('skopeo', [
+      ...['--insecure-policy', 'copy', '--quiet', '--all', '--dest-tls-verify=false', ...login, ...options],
+      ...[`oci:${layout}:${tag}`, `docker://${this.host}/${name}`],
+    ]);
+  }
+
+  /** The file that holds a blob, for tests that damage it. */
+  blob(digest: string): string {
+    const hex = digest.slice('sha256:'.length);
+    return `${this.#directory}/storage/docker/registry/v2/blobs/sha256/${hex.slice(0, 2)}/${hex}/data`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      this.#child.kill('SIGKILL');
+      await once(this.#child, 'exit');
+    }
+  }
+}
+
+/** A certificate authority that nobody knows but those who are given its certificate. */
+export class TestAuthority {
+  readonly certificate: string;
+  readonly #directory: string;
+
+  constructor(workspace: string) {
+    this.#directory = fs.mkdtempSync(path.join(workspace, 'authority-'));
+    this.certificate = `${this.#directory}/ca.crt`;
+    openssl(
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-days',
+      '2',
+      '-subj',
+      '/CN=test authority',
+      '-keyout',
+      `${this.#directory}/ca.key`,
+      '-out',
+      this.certificate,
+    );
+  }
+
+  /** For 127.0.0.1. */
+  issue(directory: string): { certificate: string; key: string } {
+    const [certificate, key, request, extensions] = ['server.crt', 'server.key', 'server.csr', 'server.ext'].map(
+      (name) => `${directory}/${name}`,
+    ) as [string, string, string, string]; // four names, four paths
+    openssl(
+      'req',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-subj',
+      '/CN=127.0.0.1',
+      '-keyout',
+      key,
+      '-out',
+      request,
+    );
+    fs.writeFileSync(extensions, 'subjectAltName=IP:127.0.0.1\n');
+    openssl(
+      'x509',
+      '-req',
+      '-days',
+      '2',
+      '-in',
+      request,
+      '-CA',
+      this.certificate,
+      '-CAkey',
+      `${this.#directory}/ca.key`,
+      '-CAcreateserial',
+      '-extfile',
+      extensions,
+      '-out',
+      certificate,
+    );
+    return { certificate, key };
+  }
+}
+
+/** What a test does to an answer on its way: a status in its place, or a body that breaks off after so many bytes. */
+export type Disturbance =
+  | { readonly status: number; readonly headers?: Record<string, string> }
+  | { readonly cutAfter: number }
+  | { readonly hold: Promise<void> };
+
+/** Stands in front of a registry, notes what is asked, and disturbs what it is told to. */
+export class RegistryProxy implements AsyncDisposable {
+  readonly requests: {
+    readonly method: string;
+    readonly path: string;
+    readonly range: string | undefined;
+    readonly authorization: string | undefined;
+  }[] = [];
+  readonly host: string;
+  readonly #server: http.Server;
+
+  private constructor(server: http.Server, host: string) {
+    this.#server = server;
+    this.host = host;
+  }
+
+  static async before(registry: Pick<Registry, 'host'>, disturb: (path: string, count: number) => Disturbance | undefined): Promise<RegistryProxy> {
+    const server = http.createServer();
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as net.AddressInfo; // it listens on a port
+    const proxy = new RegistryProxy(server, `127.0.0.1:${port}`);
+    const counts = new Map<string, number>();
+    server.on('request', (request, response) => {
+      const { url = '', method = '', headers } = request;
+      proxy.requests.push({ method, path: url, range: headers.range, authorization: headers.authorization });
+      const count = (counts.get(url) ?? 0) + 1;
+      counts.set(url, count);
+      const disturbance = disturb(url, count);
+      if (disturbance !== undefined && 'status' in disturbance) {
+        response.writeHead(disturbance.status, disturbance.headers).end();
+        return;
+      }
+      const target = http.request(`http://${registry.host}${url}`, { method, headers: { ...headers, host: registry.host } }, (answer) => {
+        response.writeHead(answer.statusCode ?? 502, answer.headers);
+        if (disturbance === undefined) answer.pipe(response);
+        else if ('hold' in disturbance) void disturbance.hold.then(() => answer.pipe(response));
+        else cutOff(answer, response, disturbance.cutAfter);
+      });
+      target.on('error', () => response.destroy());
+      request.pipe(target);
+    });
+    return proxy;
+  }
+
+  /** Of blobs with this digest, those that were asked for. */
+  asked(digest: string): readonly { readonly range: string | undefined }[] {
+    return this.requests.filter(({ path: asked }) => asked.endsWith(`/blobs/${digest}`));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.closeAllConnections();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+}
+
+function cutOff(answer: http.IncomingMessage, response: http.ServerResponse, bytes: number): void {
+  let left = bytes;
+  answer.on('data', (chunk: Buffer) => {
+    if (left <= 0) return;
+    const part = chunk.subarray(0, left);
+    left -= part.byteLength;
+    response.write(part, () => {
+      if (left === 0) response.destroy();
+    });
+  });
+}
+
+export async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as net.AddressInfo; // it listens on a port
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function accepts(port: number): Promise<boolean> {
+  const socket = net.connect(port, '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
+
+function htpasswd(name: string, password: string): string {
+  const script = 'import crypt, sys; print(crypt.crypt(sys.argv[1], crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))';
+  const hash = execFileSync('python3', ['-W', 'ignore', '-c', script, password], { encoding: 'utf8' }).trim();
+  // The registry knows the prefix of Apache's tool alone; it is the same function.
+  return `${name}:${hash.replace('$2b$', '$2y$')}\n`;
+}
+
+function openssl(...args: string[]): void {
+  execFileSync('openssl', args, { stdio: 'pipe' });
+}
