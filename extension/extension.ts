@@ -8,6 +8,7 @@ import { lifecycleCommands } from './commands/lifecycle.ts';
 import { limitCommand } from './commands/limits.ts';
 import { logCommands } from './commands/logs.ts';
 import { lookCommands } from './commands/look.ts';
+import { pullCommands } from './commands/pull.ts';
 import { registerCommands } from './commands/registry.ts';
 import { runCommand } from './commands/run.ts';
 import { shellCommands } from './commands/shell.ts';
@@ -22,6 +23,7 @@ import { LogToolbar } from './logs/logToolbar.ts';
 import { FigureStore } from './model/figures.ts';
 import { ShellMemory } from './model/shellMemory.ts';
 import { Store } from './model/store.ts';
+import { RegistryLogins } from './registryLogins.ts';
 import type { Services } from './services.ts';
 import { readSettings } from './settings.ts';
 import { CgroupsView } from './views/cgroupsView.ts';
@@ -57,14 +59,16 @@ export function activate(context: vscode.ExtensionContext): void {
   own(new LogToolbar(logs));
 
   const targets = new Targets(store, () => containers.keyRows());
+  const logins = new RegistryLogins(context.secrets);
   const handlers = {
-    ...runCommand(services, targets, (id: ContainerId) => void containers.reveal(id)),
+    ...runCommand(services, targets, logins, (id: ContainerId) => void containers.reveal(id)),
     ...lifecycleCommands(services, targets),
     ...limitCommand(services, targets),
     ...lookCommands(services, targets, { layers, documents }),
     ...shellCommands(services, targets, new ShellMemory(context.globalState)),
     ...logCommands(logs, targets),
     ...imageCommands(services, targets, documents),
+    ...pullCommands(services, targets, logins),
     ...helperCommands(services, () => {
       for (const shown of [containers, images, layers, cgroups, documents]) shown.refresh();
     }),

@@ -1,14 +1,25 @@
 import * as vscode from 'vscode';
-import { type CreateOptions, DEFAULT_LIMITS, type HostInfo, type Limits, type LimitsChange } from '../../helper/protocol/index.ts';
+import {
+  type CreateOptions,
+  DEFAULT_LIMITS,
+  type HostInfo,
+  type ImageDetails,
+  type Limits,
+  type LimitsChange,
+  StrataError,
+} from '../../helper/protocol/index.ts';
 import { joinCommand, splitCommand } from '../model/commandLine.ts';
 import { shortId } from '../model/containerWords.ts';
 import { basicLimitFields, type LimitField, limitsSummary, parseLimit } from '../model/limitFields.ts';
+import { judgeReference } from '../model/pullQuestion.ts';
 import { imagesInOrder } from '../model/state.ts';
 import { formatBytes } from '../model/units.ts';
+import type { RegistryLogins } from '../registryLogins.ts';
 import type { Services } from '../services.ts';
 import { openTerminal } from '../terminals/open.ts';
 import { type RunResult, runPlan } from '../terminals/sessions.ts';
 import { imageName } from '../views/imageItem.ts';
+import { pullImage } from './pull.ts';
 import type { CommandHandlers } from './registry.ts';
 import { type InputStep, type PickStep, runSteps, type Step } from './steps.ts';
 import type { Targets } from './targets.ts';
@@ -34,19 +45,24 @@ const presets: readonly (readonly [name: string, limits: Partial<Limits>])[] = [
 export function runCommand(
   services: Services,
   targets: Targets,
+  logins: RegistryLogins,
   reveal: (id: RunResult['id']) => void,
 ): Pick<CommandHandlers, 'strata.container.run'> {
   return {
     'strata.container.run': async (args) => {
       const image = targets.imageOf(args[0]);
       if (image === undefined && services.store.state.images.size === 0) {
-        const importImage = 'Import Image…';
-        const answer = await vscode.window.showInformationMessage('There is no image to run yet.', importImage);
-        if (answer === importImage) await vscode.commands.executeCommand('strata.image.import');
+        const ways = { 'Pull Image…': 'strata.image.pull', 'Import Image…': 'strata.image.import' } as const;
+        const answer = await vscode.window.showInformationMessage('There is no image to run yet.', ...Object.keys(ways));
+        if (answer !== undefined) await vscode.commands.executeCommand(ways[answer as keyof typeof ways]); // one of these keys
         return;
       }
       const start: RunState = { ...initial, image: image && imageName(image) };
-      const chosen = await runSteps(image === undefined ? 'Run Container' : `Run ${imageName(image)}`, runQuestions(services), start);
+      const chosen = await runSteps(
+        image === undefined ? 'Run Container' : `Run ${imageName(image)}`,
+        runQuestions(services, logins),
+        start,
+      );
       if (chosen?.image !== undefined) await run(services, { ...chosen, image: chosen.image }, reveal);
     },
   };
@@ -86,12 +102,12 @@ function changed(limits: Limits): LimitsChange {
   };
 }
 
-function runQuestions(services: Services): readonly Step<RunState>[] {
+function runQuestions(services: Services, logins: RegistryLogins): readonly Step<RunState>[] {
   let host: Promise<HostInfo> | undefined;
   const hostInfo = (): Promise<HostInfo> => (host ??= services.client.request('host.info', {}));
   return [
     imageQuestion(services),
-    commandQuestion(services),
+    commandQuestion(services, logins),
     modeQuestion,
     limitsQuestion,
     ...basicLimitFields.map((field) => customLimitQuestion(field, hostInfo)),
@@ -99,9 +115,10 @@ function runQuestions(services: Services): readonly Step<RunState>[] {
 }
 
 function imageQuestion({ store }: Services): PickStep<RunState> {
+  const isHere = (reference: string): boolean => imagesInOrder(store.state).some(({ references }) => references.includes(reference));
   return {
     kind: 'pick',
-    placeholder: 'Choose an image',
+    placeholder: 'Choose an image, or write the name of one to pull',
     skip: (state) => state.image !== undefined,
     items: (state) =>
       imagesInOrder(store.state).map((image) => ({
@@ -110,15 +127,24 @@ function imageQuestion({ store }: Services): PickStep<RunState> {
         iconPath: new vscode.ThemeIcon('package'),
         next: { ...state, image: imageName(image) },
       })),
+    typed: (text, state) => {
+      const judgement = judgeReference(text);
+      if (judgement.kind !== 'valid' || isHere(judgement.reference)) return undefined;
+      return {
+        label: `$(cloud-download) ${judgement.reference}`,
+        description: `from ${judgement.from}`,
+        next: { ...state, image: judgement.reference },
+      };
+    },
   };
 }
 
-function commandQuestion({ client }: Services): InputStep<RunState> {
+function commandQuestion(services: Services, logins: RegistryLogins): InputStep<RunState> {
   return {
     kind: 'input',
     ask: async (state) => {
       const image = state.image ?? '';
-      const config = (await client.request('image.inspect', { image })).config.config;
+      const config = (await imageOrPull(services, logins, image)).config.config;
       const own = joinCommand([...(config?.Entrypoint ?? []), ...(config?.Cmd ?? [])]);
       return {
         prompt: own === '' ? `Command to run in ${image}; the image names none itself.` : `Command to run in ${image}; empty: its own.`,
@@ -134,6 +160,18 @@ function commandQuestion({ client }: Services): InputStep<RunState> {
       }
     },
   };
+}
+
+/** An image that was typed may have to be brought first. */
+async function imageOrPull(services: Services, logins: RegistryLogins, image: string): Promise<ImageDetails> {
+  const inspect = (): Promise<ImageDetails> => services.client.request('image.inspect', { image });
+  try {
+    return await inspect();
+  } catch (error) {
+    if (!(error instanceof StrataError) || error.code !== 'IMAGE_NOT_FOUND') throw error;
+  }
+  if ((await pullImage(services, logins, image)) === undefined) throw new StrataError('CANCELLED', 'the pull was given up');
+  return await inspect();
 }
 
 const modeQuestion: PickStep<RunState> = {

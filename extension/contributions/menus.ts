@@ -29,7 +29,8 @@ export const titleMenu: readonly MenuItem[] = [
   { command: 'strata.container.removeStopped', when: inView('containers'), group: '2_remove' },
   { command: 'strata.host.info', when: inView('containers'), group: '3_helper@1' },
   { command: 'strata.helper.showLog', when: inView('containers'), group: '3_helper@2' },
-  { command: 'strata.image.import', when: inView('images'), group: 'navigation@1' },
+  { command: 'strata.image.pull', when: inView('images'), group: 'navigation@1' },
+  { command: 'strata.image.import', when: inView('images'), group: 'navigation@2' },
   { command: 'strata.layers.refresh', when: `${inView('layers')} && ${contextKeys.layersOf} != none`, group: 'navigation@1' },
 ];
 
@@ -67,7 +68,8 @@ export const itemMenu: readonly MenuItem[] = [
   { command: 'strata.container.remove', when: isContainer, group: '9_remove' },
 
   { command: 'strata.container.run', when: isImage, group: 'inline@1' },
-  { command: 'strata.container.run', when: isImage, group: '1_run' },
+  { command: 'strata.container.run', when: isImage, group: '1_run@1' },
+  { command: 'strata.image.pull', when: isImage, group: '1_run@2' },
   { command: 'strata.layers.show', when: isImage, group: '3_look@1' },
   { command: 'strata.image.inspect', when: isImage, group: '3_look@2' },
   { command: 'strata.image.copyId', when: isImage, group: '5_copy' },

@@ -89,7 +89,8 @@ export const welcomes: readonly { readonly view: ViewKey; readonly when: string;
     view: 'images',
     when: mayControl,
     lines: [
-      'No images yet. Import a root file system: a tar as "docker export" writes it, a directory, or an OCI image layout.',
+      'No images yet. Pull one from a registry, or import a root file system: a tar as "docker export" writes it, a directory, or an OCI image layout.',
+      link('Pull Image…', 'strata.image.pull'),
       link('Import Image…', 'strata.image.import'),
     ],
   },

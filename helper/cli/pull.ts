@@ -1,5 +1,5 @@
 import { findCredentials } from '../credentials/dockerConfig.ts';
-import { type EventParams, formatBytes, type ImageSummary, type PullLayer, registryOf, StrataError } from '../protocol/index.ts';
+import { type EventParams, formatBytes, type ImageSummary, type PullLayer, pullText, registryOf, StrataError } from '../protocol/index.ts';
 import type { Connection } from '../wire/connection.ts';
 
 export interface PullRequest {
@@ -80,7 +80,7 @@ class PullReport {
 
   show(layers: readonly PullLayer[]): void {
     if (this.#out.isTTY) {
-      this.#out.write(`\r\u001b[K${this.#name}: ${summary(layers)}`.slice(0, (this.#out.columns || 80) + 4));
+      this.#out.write(`\r\u001b[K${this.#name}: ${pullText(layers)}`.slice(0, (this.#out.columns || 80) + 4));
       this.#isLineOpen = true;
       return;
     }
@@ -94,13 +94,4 @@ class PullReport {
   close(): void {
     if (this.#isLineOpen) this.#out.write('\r\u001b[K');
   }
-}
-
-/** Pure. "2 of 5 layers, 12 MB of 60 MB". */
-export function summary(layers: readonly PullLayer[]): string {
-  const wanted = layers.filter(({ state }) => state !== 'present');
-  const sum = (key: 'doneBytes' | 'totalBytes'): number => wanted.reduce((total, layer) => total + layer[key], 0);
-  const done = layers.filter(({ state }) => state === 'done' || state === 'present').length;
-  const unpacking = wanted.some(({ state }) => state === 'unpacking') ? ', unpacking' : '';
-  return `${done} of ${layers.length} layers, ${formatBytes(sum('doneBytes'))} of ${formatBytes(sum('totalBytes'))}${unpacking}`;
 }

@@ -5,14 +5,13 @@ import { join } from 'node:path';
 import type { Logger } from '../log.ts';
 import type { Addon } from '../native/addon.ts';
 import { fromNative, isSystemError } from '../native/errors.ts';
-import { type Digest, digestSchema, type ImageConfig, type ImageSummary, StrataError } from '../protocol/index.ts';
+import { type Digest, digestSchema, type ImageConfig, type ImageSummary, normalizeReference, StrataError } from '../protocol/index.ts';
 import type { Layout } from '../store/layout.ts';
 import { KeyedMutex } from '../store/mutex.ts';
 import type { ContentStore } from './contentStore.ts';
 import type { ImageStore } from './imageStore.ts';
 import type { LayerPin, LayerSource, LayerStore } from './layerStore.ts';
 import { readOciLayout } from './ociLayout.ts';
-import { normalizeReference } from './reference.ts';
 
 /** What a client sends as an archive: chunks until the end. */
 export type ByteSource = AsyncIterable<Uint8Array>;

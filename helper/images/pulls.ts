@@ -2,7 +2,14 @@ import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../log.ts';
 import { fromNative } from '../native/errors.ts';
-import { type Digest, type ImageSummary, type PullLayer, type RegistryCredentials, StrataError } from '../protocol/index.ts';
+import {
+  type Digest,
+  type ImageSummary,
+  normalizeReference,
+  type PullLayer,
+  type RegistryCredentials,
+  StrataError,
+} from '../protocol/index.ts';
 import { Slots } from '../slots.ts';
 import { hexOf, type Layout } from '../store/layout.ts';
 import { KeyedMutex } from '../store/mutex.ts';
@@ -10,7 +17,6 @@ import { chainIdsOf } from './contentStore.ts';
 import { type ImageService, imageArchitecture } from './imageService.ts';
 import type { LayerPin, LayerStore } from './layerStore.ts';
 import type { Descriptor, Platform } from './manifest.ts';
-import { normalizeReference } from './reference.ts';
 import { downloadBlob } from './registry/blobDownload.ts';
 import type { RegistrySettings } from './registry/registrySettings.ts';
 import { findRemoteImage, type RemoteImage } from './registry/remoteImage.ts';

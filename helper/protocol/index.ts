@@ -5,6 +5,7 @@ export * from './events.ts';
 export * from './exit.ts';
 export * from './frames.ts';
 export * from './ids.ts';
+export * from './imageNames.ts';
 export * from './limits.ts';
 export * from './model.ts';
 export * from './pull.ts';

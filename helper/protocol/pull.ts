@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { digestSchema } from './ids.ts';
+import { formatBytes } from './sizes.ts';
 
 /** Who asks a registry: as `docker login` keeps it (a name and a password, or an identity token of the registry). */
 export const registryCredentialsSchema = z.discriminatedUnion('kind', [
@@ -19,16 +20,17 @@ export const pullLayerSchema = z.strictObject({
 });
 export type PullLayer = z.infer<typeof pullLayerSchema>;
 
-/** The registry that an image's name points to, as people and credential stores write it: Docker Hub is "docker.io". */
-export function registryOf(reference: string): string {
-  const slash = reference.indexOf('/');
-  const head = reference.slice(0, Math.max(slash, 0));
-  return isRegistryHost(head) ? head : DOCKER_HUB;
+/** Pure. "2 of 5 layers, 12 MB of 60 MB": what is still wanted of an image. */
+export function pullText(layers: readonly PullLayer[]): string {
+  const { doneBytes, totalBytes } = pullBytes(layers);
+  const done = layers.filter(({ state }) => state === 'done' || state === 'present').length;
+  const unpacking = layers.some(({ state }) => state === 'unpacking') ? ', unpacking' : '';
+  return `${done} of ${layers.length} layers, ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}${unpacking}`;
 }
 
-export const DOCKER_HUB = 'docker.io';
-
-/** Whether the first part of a name is a registry's host: Docker's rule. */
-export function isRegistryHost(part: string): boolean {
-  return /[.:]/.test(part) || part === 'localhost' || part !== part.toLowerCase();
+/** Sums over the layers that were not here. */
+export function pullBytes(layers: readonly PullLayer[]): { doneBytes: number; totalBytes: number } {
+  const wanted = layers.filter(({ state }) => state !== 'present');
+  const sum = (key: 'doneBytes' | 'totalBytes'): number => wanted.reduce((total, layer) => total + layer[key], 0);
+  return { doneBytes: sum('doneBytes'), totalBytes: sum('totalBytes') };
 }

@@ -6,7 +6,7 @@ import type { EventParams, MethodResult, Params } from '../../helper/protocol/in
 import { LoopStore } from '../bench/store.ts';
 import { distFile, HelperProcess, makePlace } from './support/helperProcess.ts';
 import { goArchitecture, ImageLayout, tarOf } from './support/imageLayout.ts';
-import { RegistryProxy, Registry, TestAuthority } from './support/registry.ts';
+import { Registry, RegistryProxy, TestAuthority, TokenService } from './support/registry.ts';
 import { failure, type Strata, until, useStrata } from './support/strata.ts';
 
 const context = useStrata();
@@ -77,7 +77,9 @@ describe('pull', () => {
     const reference = `${registry.host}/test/${name}:1`;
     const { image } = await pull(strata, reference);
     expect(image).toMatchObject({ references: [reference], layerCount: 2, architecture: goArchitecture() });
-    expect(await strata.sh('cat /app/hello; ls /etc/group 2>&1 || true', { image: reference })).toMatch(/^hello from app\nls: .*No such file/);
+    expect(await strata.sh('cat /app/hello; ls /etc/group 2>&1 || true', { image: reference })).toMatch(
+      /^hello from app\nls: .*No such file/,
+    );
     expect(partials(strata)).toEqual([]);
   });
 
@@ -261,6 +263,41 @@ describe('a registry that asks who one is', () => {
       message: expect.stringMatching(/does not take these credentials/) as string,
     });
     await pull(strata, reference, { credentials: { kind: 'password', username: 'me', password: 'secret' } });
+  });
+});
+
+describe('a registry with a token service', () => {
+  it('gets a token for what was logged in with, of either kind', async () => {
+    const { strata } = context;
+    await using tokens = await TokenService.start(workspace, ['me', 'secret'], 'identity');
+    await using closed = await Registry.start(workspace, { login: ['me', 'secret'], configuration: tokens.configuration });
+    await closed.push(path.join(workspace, 'layout'), 'app', 'test/app:1');
+    const reference = `${closed.host}/test/app:1`;
+    tokens.asked.length = 0;
+    expect(await failure(pull(strata, reference))).toMatchObject({ code: 'REGISTRY_DENIED' });
+    await pull(strata, reference, { credentials: { kind: 'password', username: 'me', password: 'secret' } });
+    await forget(strata);
+    await pull(strata, reference, { credentials: { kind: 'identityToken', token: 'identity' } });
+    // One token serves the whole pull.
+    expect(tokens.asked).toEqual(['GET', 'GET', 'POST']);
+  });
+
+  it('through the command line as docker login left it', async () => {
+    const { strata } = context;
+    await using closed = await Registry.start(workspace, { login: ['me', 'secret'] });
+    await closed.push(path.join(workspace, 'layout'), 'app', 'test/app:1');
+    const directory = path.join(workspace, 'docker');
+    fs.mkdirSync(directory);
+    const auth = Buffer.from('me:secret').toString('base64');
+    fs.writeFileSync(path.join(directory, 'config.json'), JSON.stringify({ auths: { [closed.host]: { auth } } }));
+    const before = process.env['DOCKER_CONFIG'];
+    process.env['DOCKER_CONFIG'] = directory;
+    try {
+      expect(await strata.cli(['pull', '-q', `${closed.host}/test/app:1`])).toMatchObject({ status: 0, stderr: '' });
+    } finally {
+      if (before === undefined) delete process.env['DOCKER_CONFIG'];
+      else process.env['DOCKER_CONFIG'] = before;
+    }
   });
 });
 

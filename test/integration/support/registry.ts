@@ -1,9 +1,11 @@
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { sign, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
 import * as http from 'node:http';
 import * as net from 'node:net';
 import * as path from 'node:path';
+import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { until } from './strata.ts';
 
@@ -39,7 +41,7 @@ export class Registry implements AsyncDisposable {
       const { certificate, key } = options.tls.issue(directory);
       lines.push(`  tls: {certificate: ${certificate}, key: ${key}}`);
     }
-    if (options.login !== undefined) {
+    if (options.login !== undefined && options.configuration === undefined) {
       fs.writeFileSync(`${directory}/htpasswd`, htpasswd(...options.login));
       lines.push('auth:', `  htpasswd: {realm: test, path: ${directory}/htpasswd}`);
     }
@@ -83,11 +85,13 @@ export class Registry implements AsyncDisposable {
 /** A certificate authority that nobody knows but those who are given its certificate. */
 export class TestAuthority {
   readonly certificate: string;
+  readonly key: string;
   readonly #directory: string;
 
   constructor(workspace: string) {
     this.#directory = fs.mkdtempSync(path.join(workspace, 'authority-'));
     this.certificate = `${this.#directory}/ca.crt`;
+    this.key = `${this.#directory}/ca.key`;
     openssl(
       'req',
       '-x509',
@@ -101,7 +105,7 @@ export class TestAuthority {
       '-subj',
       '/CN=test authority',
       '-keyout',
-      `${this.#directory}/ca.key`,
+      this.key,
       '-out',
       this.certificate,
     );
@@ -137,7 +141,7 @@ export class TestAuthority {
       '-CA',
       this.certificate,
       '-CAkey',
-      `${this.#directory}/ca.key`,
+      this.key,
       '-CAcreateserial',
       '-extfile',
       extensions,
@@ -146,6 +150,71 @@ export class TestAuthority {
     );
     return { certificate, key };
   }
+}
+
+/**
+ * distribution's token service: tells who one is by name and password or by an identity token, and gives signed tokens for what
+ * was asked for.
+ */
+export class TokenService implements AsyncDisposable {
+  /** For the registry's configuration. */
+  readonly configuration: string;
+  /** How each token was asked for. */
+  readonly asked: string[] = [];
+  readonly #server: http.Server;
+
+  private constructor(server: http.Server, configuration: string) {
+    this.#server = server;
+    this.configuration = configuration;
+  }
+
+  static async start(workspace: string, login: readonly [string, string], identityToken: string): Promise<TokenService> {
+    const { certificate, key } = new TestAuthority(workspace);
+    const server = http.createServer();
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as net.AddressInfo; // it listens on a port
+    const realm = `http://127.0.0.1:${port}/token`;
+    const service = new TokenService(
+      server,
+      `auth:\n  token: {realm: "${realm}", service: test, issuer: test, rootcertbundle: ${certificate}}`,
+    );
+    const basic = `Basic ${Buffer.from(login.join(':')).toString('base64')}`;
+    server.on('request', (request, response) => {
+      service.asked.push(request.method ?? '');
+      void text(request).then((body) => {
+        const form = new URLSearchParams(body);
+        const isKnown = request.headers.authorization === basic || form.get('refresh_token') === identityToken;
+        if (!isKnown) {
+          response.writeHead(401).end();
+          return;
+        }
+        const scopes = [...new URL(request.url ?? '', realm).searchParams.getAll('scope'), ...form.getAll('scope')];
+        response.end(JSON.stringify({ token: signToken(scopes, certificate, key) }));
+      });
+    });
+    return service;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.closeAllConnections();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+}
+
+function signToken(scopes: readonly string[], certificate: string, key: string): string {
+  const access = scopes.map((scope) => {
+    const [type, name, actions] = scope.split(':');
+    return { type, name, actions: actions?.split(',') };
+  });
+  const now = Math.floor(Date.now() / 1000);
+  const claims = { iss: 'test', sub: 'me', aud: 'test', exp: now + 300, nbf: now - 10, iat: now, jti: String(now), access };
+  const x5c = [new X509Certificate(fs.readFileSync(certificate)).raw.toString('base64')];
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const text = `${part({ typ: 'JWT', alg: 'ES256', x5c })}.${part(claims)}`;
+  const signature = sign('sha256', Buffer.from(text), { key: fs.readFileSync(key), dsaEncoding: 'ieee-p1363' });
+  return `${text}.${signature.toString('base64url')}`;
 }
 
 /** What a test does to an answer on its way: a status in its place, or a body that breaks off after so many bytes. */
@@ -170,7 +239,10 @@ export class RegistryProxy implements AsyncDisposable {
     this.host = host;
   }
 
-  static async before(registry: Pick<Registry, 'host'>, disturb: (path: string, count: number) => Disturbance | undefined): Promise<RegistryProxy> {
+  static async before(
+    registry: Pick<Registry, 'host'>,
+    disturb: (path: string, count: number) => Disturbance | undefined,
+  ): Promise<RegistryProxy> {
     const server = http.createServer();
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { chainIdsOf, digestOf } from '../../../helper/images/contentStore.ts';
-import { imageSelectors, normalizeReference } from '../../../helper/images/reference.ts';
+import { imageSelectors } from '../../../helper/images/reference.ts';
+import { normalizeReference } from '../../../helper/protocol/index.ts';
 
 describe('normalizeReference', () => {
   it.each([

@@ -1,0 +1,84 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
+import { ImageLayout, tarOf } from '../integration/support/imageLayout.ts';
+import { Registry } from '../integration/support/registry.ts';
+import { requires } from '../support/requires.ts';
+import { useSession } from './session.ts';
+
+const test = requires({ root: true, commands: ['chromium', 'docker-registry', 'skopeo'] });
+
+describe('images of registries', () => {
+  const session = useSession();
+  let workspace: string;
+  let registry: Registry;
+  let closed: Registry;
+
+  beforeAll(async () => {
+    workspace = mkdtempSync('/tmp/strata-e2e-pull-');
+    const layout = new ImageLayout(join(workspace, 'layout'));
+    layout.add('app', [tarOf(workspace, { 'etc/motd': 'from a registry\n' }), tarOf(workspace, { 'etc/more': 'more\n' })]);
+    registry = await Registry.start(workspace);
+    closed = await Registry.start(workspace, { login: ['me', 'secret'] });
+    for (const one of [registry, closed]) await one.push(layout.directory, 'app', 'team/app:1');
+    await session.startHelper();
+  });
+
+  afterAll(async () => {
+    for (const one of [registry, closed]) await one[Symbol.asyncDispose]();
+    rmSync(workspace, { recursive: true });
+  });
+
+  test('Pull Image checks the name while it is written, and the image appears', async () => {
+    const { page } = session;
+    await page.treeRow('busybox:latest', 'Images').waitFor();
+    await page.clickViewAction('Images', 'Pull Image');
+    await page.quickInput.fill('Team/App');
+    await page.inputMessage.getByText('lower case').waitFor();
+    await page.quickInput.fill(`${registry.host}/team/app:1`);
+    await page.inputMessage.getByText(`${registry.host}/team/app:1 from ${registry.host}`).waitFor();
+    await page.screenshot('pull-name-dark');
+    await page.answer(`${registry.host}/team/app:1`);
+    await page.toast(`Pulled ${registry.host}/team/app:1`).waitFor();
+    await page.clearToasts();
+    await page.treeRow(`${registry.host}/team/app:1`, 'Images').click();
+    await page.expand('layer 1', 'Layers');
+    await page.expand('etc', 'Layers');
+    await page.treeRow('motd', 'Layers').click();
+    await expect.poll(() => page.editorText(), { timeout: 30_000 }).toContain('from a registry');
+  });
+
+  test('Run takes the name of an image that is not here', async () => {
+    const { page } = session;
+    await page.chooseFromContextMenu(page.treeRow(`${registry.host}/team/app:1`, 'Images'), 'Remove Image…');
+    await page.pressDialogButton('Remove');
+    await page.treeRow(`${registry.host}/team/app:1`, 'Images').waitFor({ state: 'detached' });
+    await page.runCommand('Strata: Run Container');
+    await page.quickPickRows().filter({ hasText: 'busybox:latest' }).waitFor();
+    await page.quickInput.fill(`${registry.host}/team/app:1`);
+    await page.pick(`from ${registry.host}`);
+    await page.page.getByText('empty: its own').waitFor();
+    await page.treeRow(`${registry.host}/team/app:1`, 'Images').waitFor();
+    await page.page.keyboard.press('Escape');
+    await page.quickInput.waitFor({ state: 'hidden' });
+  });
+
+  test('a registry that asks who one is leads to a login, once', async () => {
+    const { page } = session;
+    const reference = `${closed.host}/team/app:1`;
+    await page.runCommand('Strata: Pull Image');
+    await page.page.getByText('Name of the image, for instance').waitFor();
+    await page.answer(reference);
+    await page.toast('wants to know who you are').waitFor();
+    await page.page.locator('.notifications-toasts').getByRole('button', { name: 'Log In…' }).click();
+    await page.page.getByText('User name').waitFor();
+    await page.answer('me');
+    await page.page.getByText('Password or access token').waitFor();
+    await page.answer('secret');
+    await page.toast(`Pulled ${reference}`).waitFor();
+    await page.clearToasts();
+    await page.chooseFromContextMenu(page.treeRow(reference, 'Images'), 'Pull Image…');
+    await page.toast(`Pulled ${reference}`).waitFor();
+    await page.clearToasts();
+  });
+});
