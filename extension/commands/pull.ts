@@ -3,7 +3,6 @@ import { type ImageSummary, type PullLayer, pullBytes, pullText, registryOf, Str
 import { judgeReference } from '../model/pullQuestion.ts';
 import type { RegistryLogins } from '../registryLogins.ts';
 import type { Services } from '../services.ts';
-import { imageName } from '../views/imageItem.ts';
 import type { CommandHandlers } from './registry.ts';
 import type { Targets } from './targets.ts';
 
@@ -16,7 +15,7 @@ export function pullCommands(services: Services, targets: Targets, logins: Regis
       const reference = known ?? (await askReference());
       if (reference === undefined) return;
       const image = await pullImage(services, logins, reference);
-      if (image !== undefined) void vscode.window.showInformationMessage(`Pulled ${imageName(image)}.`);
+      if (image !== undefined) void vscode.window.showInformationMessage(`Pulled ${reference}.`);
     },
     'strata.registry.logIn': async () => {
       const registry = await vscode.window.showInputBox({

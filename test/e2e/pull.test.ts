@@ -20,7 +20,9 @@ describe('images of registries', () => {
     layout.add('app', [tarOf(workspace, { 'etc/motd': 'from a registry\n' }), tarOf(workspace, { 'etc/more': 'more\n' })]);
     registry = await Registry.start(workspace);
     closed = await Registry.start(workspace, { login: ['me', 'secret'] });
-    for (const one of [registry, closed]) await one.push(layout.directory, 'app', 'team/app:1');
+    layout.add('secret', [tarOf(workspace, { 'etc/motd': 'for the team alone\n' })]);
+    await registry.push(layout.directory, 'app', 'team/app:1');
+    await closed.push(layout.directory, 'secret', 'team/app:1');
     await session.startHelper();
   });
 
