@@ -1,5 +1,6 @@
 import './memory.ts';
 
+import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type HelperArguments, parseHelperArguments, USAGE } from './arguments.ts';
@@ -24,7 +25,10 @@ import { SeccompPrograms } from './containers/seccomp.ts';
 import { ContainerStarts } from './containers/starts.ts';
 import { ContainerStops } from './containers/stops.ts';
 import { ContainerStreams } from './containers/streams.ts';
-import { EventHub } from './events.ts';
+import { EventFeed } from './events/feed.ts';
+import { EventHistory } from './events/history.ts';
+import { EventHub } from './events/hub.ts';
+import { MissedEvents } from './events/missed.ts';
 import { HostService, readHostFacts } from './host/hostService.ts';
 import { ContentStore } from './images/contentStore.ts';
 import { importEmbeddedImages } from './images/embedded.ts';
@@ -66,7 +70,10 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const warnings = accessWarnings(access);
   for (const warning of warnings) log.warn(warning);
 
-  const hub = new EventHub();
+  const history = await EventHistory.open({ directory: layout.events, log });
+  const hub = new EventHub({ epoch: randomBytes(8).toString('hex'), seq: history.lastSeq });
+  hub.onRecord((record) => history.append(record));
+  hub.note({ type: 'helper', id: hub.epoch, name: 'stratad' }, 'start', { version: VERSION });
   const registry = new ContainerRegistry();
   const users = registry.usersOf.bind(registry);
   const content = new ContentStore(layout);
@@ -97,7 +104,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const live = new LiveLimits({ addon, sampler, log });
   const pauses = new ContainerPauses({ addon, hub });
   const restarts = new ContainerRestarts({ hub, log });
-  const endings = new ContainerEndings({ factory, launcher, pauses, log });
+  const endings = new ContainerEndings({ factory, launcher, pauses, hub, log });
   const turns = new KeyedMutex<ContainerId>();
   const containers = new ContainerService({
     turns,
@@ -115,7 +122,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     hub,
     log,
   });
-  const streams = new ContainerStreams({ registry, log });
+  const streams = new ContainerStreams({ registry, hub, log });
   const inspection = new ContainerInspection({ registry, addon, cgroupHost: facts.cgroup });
 
   await imageService.open();
@@ -133,6 +140,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     pauses,
     restarts,
     live,
+    missed: new MissedEvents({ hub, history }),
     bootTimeMs,
     log,
   }).adoptAll();
@@ -155,7 +163,9 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const layerService = new LayerService({ layout, addon, registry, images, layers });
   const handlers = createHandlers({
     version: VERSION,
+    log,
     hub,
+    feed: new EventFeed({ hub, history }),
     host,
     registry,
     containers,
@@ -188,6 +198,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
       await listener.close();
       sampler.close();
       await pool.close();
+      await history.close();
       for (const lock of locks) lock.release();
     },
   };

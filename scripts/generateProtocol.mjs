@@ -41,13 +41,18 @@ function errorRow([code, { retryable, hint }]) {
 }
 
 export async function protocolDocument() {
-  const { methods, events, ERRORS } = await import(inProject('helper/protocol/index.ts'));
+  const { methods, events, eventLineSchema, ERRORS } = await import(inProject('helper/protocol/index.ts'));
   const lines = [
     preamble,
     '## Methods',
     ...Object.entries(methods).flatMap(methodSection),
     '## Events',
     ...Object.entries(events).flatMap(eventSection),
+    '## Lines of `events.stream`',
+    'What they mean: docs/events.md.',
+    '',
+    ...schemaText(eventLineSchema),
+    '',
     '## Errors',
     'An error carries `data: { code, hint?, details? }`. Branch on the code, never on the message.',
     '',

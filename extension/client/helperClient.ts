@@ -2,8 +2,10 @@ import { EventEmitter } from 'node:events';
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import {
+  type ErrorCode,
   type EventName,
   type EventParams,
+  type EventPosition,
   type MethodName,
   type MethodResult,
   type Params,
@@ -20,7 +22,10 @@ export type Connect = (socketPath: string) => Promise<{ readonly connection: Hel
 
 type HelperEvent = { [E in EventName]: { readonly kind: 'event'; readonly event: E; readonly params: EventParams<E> } }[EventName];
 
-/** What a model is fed with, in this order after each connect: one snapshot, then events that are newer. */
+/**
+ * What a model is fed with: a snapshot, then events that are newer. After a reconnect they go on where they ended, or there is
+ * another snapshot.
+ */
 export type HelperMessage =
   | { readonly kind: 'snapshot'; readonly snapshot: MethodResult<'events.subscribe'> }
   | { readonly kind: 'cleared' }
@@ -33,6 +38,8 @@ interface ClientEvents {
 
 /** So long a helper may take to come back before the views say that it is gone. */
 const RESTART_GRACE_MS = 2500;
+/** They say that no delta is to be had; UNKNOWN_METHOD: it is an older helper. */
+const snapshotInstead: ReadonlySet<string> = new Set(['EVENTS_GONE', 'UNKNOWN_METHOD'] satisfies ErrorCode[]);
 /** A connection that lasted so long was a good one; one that is lost sooner each time must not be made in a hot loop. */
 const STEADY_MS = 5000;
 
@@ -43,10 +50,11 @@ export interface ClientLog {
 
 /**
  * Keeps one connection to the helper for as long as it lives: finds the socket, says hello, takes a snapshot, passes
- * events on, and starts over when the connection ends.
+ * events on, and when the connection ends goes on with another.
  *
- * Invariants: at most one attempt or connection at a time (`#generation` tells late answers from current ones); a
- * snapshot comes before any event of its connection; `cleared` comes before a state that says the helper is away.
+ * Invariants: at most one attempt or connection at a time (`#generation` tells late answers from current ones); what was
+ * told is whole up to `#position`, by a snapshot and every event since; `cleared` comes before a state that says the helper
+ * is away, and after it a snapshot before any event.
  */
 export class HelperClient {
   readonly #events = new EventEmitter<ClientEvents>();
@@ -65,6 +73,8 @@ export class HelperClient {
   /** By performance.now(), as #lostAtMs: clocks get set while a window is open. */
   #connectedAtMs = 0;
   #lostAtMs = Number.NEGATIVE_INFINITY;
+  /** Of what was told last; undefined: nothing that holds. */
+  #position: EventPosition | undefined;
   /** Events that wait for a snapshot that was asked for. */
   #waiting: HelperEvent[] | undefined;
   #refreshing: Promise<void> | undefined;
@@ -107,7 +117,7 @@ export class HelperClient {
     if (this.#isDisposed) return;
     this.#drop();
     // What another helper told does not hold for this one, however long it takes to answer.
-    if (socketPath !== this.#socketPath) this.#events.emit('message', { kind: 'cleared' });
+    if (socketPath !== this.#socketPath) this.#tell({ kind: 'cleared' });
     this.#socketPath = socketPath;
     this.#attempts = 0;
     this.#earlyLosses = 0;
@@ -184,7 +194,7 @@ export class HelperClient {
     if (JSON.stringify(state) === JSON.stringify(this.#state)) return;
     this.#state = state;
     this.#log.info(`${state.kind}${'detail' in state ? `: ${state.detail}` : ''} (${this.#socketPath})`);
-    if (state.kind !== 'connected' && state.kind !== 'connecting') this.#events.emit('message', { kind: 'cleared' });
+    if (state.kind !== 'connected' && state.kind !== 'connecting') this.#tell({ kind: 'cleared' });
     this.#events.emit('state', state);
   }
 
@@ -219,10 +229,10 @@ export class HelperClient {
     connection.onEvent((event, params) => {
       if (generation !== this.#generation) return;
       const message = { kind: 'event', event, params } as HelperEvent; // one generic pair; the union cannot be inferred
-      if (this.#waiting === undefined) this.#events.emit('message', message);
+      if (this.#waiting === undefined) this.#tell(message);
       else this.#waiting.push(message);
     });
-    await this.#takeSnapshot(connection, generation).catch((error: unknown) => {
+    await this.#catchUp(connection, generation).catch((error: unknown) => {
       connection.close();
       throw error;
     });
@@ -239,19 +249,49 @@ export class HelperClient {
     });
   }
 
+  /** What the helper that was connected before tells since; of another, or after too much, a snapshot. */
+  async #catchUp(link: HelperLink, generation: number): Promise<void> {
+    if (this.#position !== undefined && (await this.#resume(link, this.#position))) {
+      if (generation === this.#generation) this.#passOnWaiting();
+      return;
+    }
+    if (generation === this.#generation) await this.#takeSnapshot(link, generation);
+  }
+
+  async #resume(link: HelperLink, position: EventPosition): Promise<boolean> {
+    this.#waiting = [];
+    try {
+      await link.request('events.resume', position);
+      return true;
+    } catch (error) {
+      if (error instanceof StrataError && snapshotInstead.has(error.code)) return false;
+      throw error;
+    }
+  }
+
   /** Events may come in the same turn as the answer that they follow: they wait for the snapshot. */
   async #takeSnapshot(link: HelperLink, generation: number): Promise<void> {
     this.#waiting = [];
     const snapshot = await link.request('events.subscribe', {});
     if (generation !== this.#generation) return;
-    this.#events.emit('message', { kind: 'snapshot', snapshot });
+    this.#tell({ kind: 'snapshot', snapshot });
     this.#passOnWaiting();
   }
 
   #passOnWaiting(): void {
     const held = this.#waiting ?? [];
     this.#waiting = undefined;
-    for (const message of held) this.#events.emit('message', message);
+    for (const message of held) this.#tell(message);
+  }
+
+  #tell(message: HelperMessage): void {
+    if (message.kind === 'snapshot') this.#position = { epoch: message.snapshot.epoch, seq: message.snapshot.seq };
+    else if (message.kind === 'cleared') this.#position = undefined;
+    else if (this.#position !== undefined && 'seq' in message.params) {
+      const { epoch, seq } = this.#position;
+      this.#position = { epoch, seq: Math.max(seq, message.params.seq) };
+    }
+    this.#events.emit('message', message);
   }
 
   #lost(): void {

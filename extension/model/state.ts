@@ -75,14 +75,8 @@ function reduceEvent(state: StrataState, input: HelperEvent): Reduced {
   const at = { ...state, seq };
   switch (input.event) {
     case 'container.changed':
+    case 'container.exited':
       return withContainer(at, input.params.container);
-    case 'container.exited': {
-      const known = state.containers.get(input.params.id);
-      // The summary that follows says the same; this comes first, so the row turns at once.
-      if (known?.state.kind !== 'running') return { state: at, changes: noChanges };
-      const exited = { kind: 'exited', exit: input.params.exit, startedAt: known.state.startedAt } as const;
-      return withContainer(at, { ...known, state: exited });
-    }
     case 'container.removed': {
       const { map, changes } = without(state.containers, input.params.id);
       return { state: { ...at, containers: map }, changes: { ...noChanges, containers: changes } };

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { StrataError } from '../protocol/index.ts';
 import { VERSION } from '../version.ts';
 import { addContainerCommands } from './commands/containers.ts';
+import { addEventsCommand } from './commands/events.ts';
 import { addHostCommands } from './commands/host.ts';
 import { addImageCommands } from './commands/images.ts';
 import { addRunCommands } from './commands/run.ts';
@@ -30,6 +31,7 @@ function createProgram(outputLoss: OutputLoss): Command {
   addStatsCommand(program, context);
   addImageCommands(program, context);
   addHostCommands(program, context);
+  addEventsCommand(program, context);
   program.configureOutput({ outputError: (text, write) => write(usageText(text, program.name())) });
   for (const command of program.commands) {
     command.helpOption('--help').exitOverride();

@@ -199,12 +199,18 @@ const durations: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000,
 
 /** --since: a time (RFC 3339, or seconds since the epoch) or how long ago ("10m", "1h30m"). */
 export function parseSince(text: string, nowMs: number): number {
+  return parseMoment('--since', text, nowMs);
+}
+
+/** The same for any flag; "now" is one, too. Milliseconds since the epoch. */
+export function parseMoment(flag: string, text: string, nowMs: number): number {
+  if (text === 'now') return nowMs;
   if (/^(\d+(ms|[smhd]))+$/.test(text)) {
     const parts = [...text.matchAll(/(\d+)(ms|[smhd])/g)];
     return nowMs - parts.reduce((sum, [, count, unit]) => sum + Number(count) * (durations[unit ?? ''] ?? 0), 0);
   }
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
   const at = Date.parse(text);
-  if (Number.isNaN(at)) throw new UsageError(`--since "${text}" is neither a time nor something like 10m`);
+  if (Number.isNaN(at)) throw new UsageError(`${flag} "${text}" is neither a time nor something like 10m`);
   return at;
 }

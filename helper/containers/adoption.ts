@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { MissedEvents } from '../events/missed.ts';
 import type { Logger } from '../log.ts';
 import type { Addon } from '../native/addon.ts';
 import { hasCode } from '../native/errors.ts';
@@ -60,6 +61,7 @@ export class Adoption {
   readonly #pauses: ContainerPauses;
   readonly #restarts: ContainerRestarts;
   readonly #live: LiveLimits;
+  readonly #missed: MissedEvents;
   readonly #bootTimeMs: number;
   readonly #log: Logger;
 
@@ -75,6 +77,7 @@ export class Adoption {
     pauses: ContainerPauses;
     restarts: ContainerRestarts;
     live: LiveLimits;
+    missed: MissedEvents;
     bootTimeMs: number;
     log: Logger;
   }) {
@@ -89,6 +92,7 @@ export class Adoption {
     this.#pauses = options.pauses;
     this.#restarts = options.restarts;
     this.#live = options.live;
+    this.#missed = options.missed;
     this.#bootTimeMs = options.bootTimeMs;
     this.#log = options.log;
   }
@@ -100,6 +104,7 @@ export class Adoption {
     // Asked all at once: however many do not answer, they are waited for together.
     const questions = [...all].map((id) => this.#ask(id, inRun.has(id)));
     await inTurns(questions, adoptedAtOnce, (question) => this.#adoptSafely(question));
+    this.#missed.finish(this.#service.list(true), (id) => existsSync(this.#layout.container(id).state));
   }
 
   #ask(id: ContainerId, hasRun: boolean): Question {
@@ -257,6 +262,7 @@ export class Adoption {
   async #restore({ record, isStub }: Known, state: Container['state']): Promise<Container> {
     const container = this.#service.restore(record, { state, isStub, cgroup: await this.#factory.cgroupFor(record.id) });
     container.restarts = await this.#files.readRestarts(record.id);
+    this.#missed.found(container.summary());
     return container;
   }
 

@@ -1,5 +1,6 @@
 import { limitsDifference } from '../cgroups/limits.ts';
-import type { EventHub } from '../events.ts';
+import type { EventHub, Happening } from '../events/hub.ts';
+import { containerSubject } from '../events/subjects.ts';
 import type { Logger } from '../log.ts';
 import { fromNative } from '../native/errors.ts';
 import {
@@ -131,7 +132,10 @@ export class ContainerService {
     container.record = { ...container.record, startedInBoot: this.#launcher.bootId };
     return await this.#turns.run(id, async () => {
       try {
-        const known = (): void => void this.#registry.add(container);
+        const known = (): void => {
+          this.#registry.add(container);
+          this.#hub.note(containerSubject(container.summary()), 'create');
+        };
         const pid = await container.whileStarting(signal, (given) =>
           this.#starts.first(container, { sandbox, image, attachment, signal: given, known }),
         );
@@ -192,13 +196,15 @@ export class ContainerService {
     const { signal } = new AbortController();
     const { stopsAsked } = container;
     if (container.state.kind === 'running') await this.#stops.stopToRestart(container, { ...options, abort: signal });
-    return await this.#start(container.id, { signal }, () => {
+    const pid = await this.#start(container.id, { signal }, () => {
       if (container.stopsAsked === stopsAsked) return;
       throw new StrataError('CANCELLED', `container "${container.record.name}" was stopped by somebody else while it was restarted`, {
         hint: 'Start it, if it shall run.',
         details: { container: container.id },
       });
     });
+    this.#hub.note(containerSubject(container.summary()), 'restart');
+    return pid;
   }
 
   async pause(reference: string): Promise<void> {
@@ -242,7 +248,7 @@ export class ContainerService {
         throw error;
       }
       this.#registry.unname(before.name, container);
-      this.#changed(container);
+      this.#changed(container, { action: 'rename', attributes: { oldName: before.name } });
     });
   }
 
@@ -269,7 +275,7 @@ export class ContainerService {
       }
       container.plan = this.#drafts.plan(container.record);
       if (container.restartPolicy.name === 'no') this.#restarts.cancel(container);
-      this.#changed(container);
+      this.#changed(container, { action: 'update' });
       return { limits, warnings };
     });
   }
@@ -309,7 +315,7 @@ export class ContainerService {
     if (hostname !== undefined) this.#files.setHostname(container.id, hostname);
     await this.#files.writeRecord(container.record);
     this.#registry.add(container);
-    this.#changed(container);
+    this.#changed(container, { action: 'create' });
   }
 
   /** Takes back a container whose run failed. */
@@ -319,7 +325,7 @@ export class ContainerService {
     this.#registry.unclaim(container.id);
     container.leave();
     await this.#clear(container.id);
-    if (known) this.#hub.publish('container.removed', { id: container.id });
+    if (known) this.#removedNow(container);
   }
 
   async #clear(id: ContainerId): Promise<void> {
@@ -368,7 +374,11 @@ export class ContainerService {
     await this.#files.remove(container.id);
     this.#registry.hide(container);
     container.leave();
-    this.#hub.publish('container.removed', { id: container.id });
+    this.#removedNow(container);
+  }
+
+  #removedNow(container: Container): void {
+    this.#hub.publish('container.removed', { id: container.id }, { subject: containerSubject(container.summary()) });
   }
 
   /** From here on it is going: another may have its name. May be repeated. */
@@ -409,9 +419,9 @@ export class ContainerService {
     container.record = record;
   }
 
-  #changed(container: Container): void {
+  #changed(container: Container, happening: Happening): void {
     container.touch();
-    this.#hub.publish('container.changed', { container: container.summary() });
+    this.#hub.publish('container.changed', { container: container.summary() }, happening);
   }
 }
 

@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs';
+import type { EventHub } from '../events/hub.ts';
+import { containerSubject } from '../events/subjects.ts';
 import type { Logger } from '../log.ts';
-import { type Exit, SIGNALS } from '../protocol/index.ts';
+import { type Exit, SIGNALS, signalName } from '../protocol/index.ts';
 import type { Container } from './container.ts';
 import { type Launcher, lostReason } from './launcher.ts';
 import type { ContainerPauses } from './pauses.ts';
@@ -15,12 +17,14 @@ export class ContainerEndings {
   readonly #factory: SandboxFactory;
   readonly #launcher: Launcher;
   readonly #pauses: ContainerPauses;
+  readonly #hub: EventHub;
   readonly #log: Logger;
 
-  constructor(options: { factory: SandboxFactory; launcher: Launcher; pauses: ContainerPauses; log: Logger }) {
+  constructor(options: { factory: SandboxFactory; launcher: Launcher; pauses: ContainerPauses; hub: EventHub; log: Logger }) {
     this.#factory = options.factory;
     this.#launcher = options.launcher;
     this.#pauses = options.pauses;
+    this.#hub = options.hub;
     this.#log = options.log;
   }
 
@@ -73,6 +77,7 @@ export class ContainerEndings {
     try {
       const asked = client.request('kill', { signal }, { doing: `signal container "${container.record.name}"` });
       if ((await within(asked, supervisorAnswerMs)) !== undefined) {
+        this.#noteKill(container, signal);
         if (signal === SIGNALS.SIGKILL) await this.#pauses.end(container);
         return true;
       }
@@ -83,7 +88,14 @@ export class ContainerEndings {
     }
     this.#log.warn({ container: container.id, signal }, 'a supervisor does not answer');
     if (signal !== SIGNALS.SIGKILL) return false;
+    this.#noteKill(container, signal);
     await this.#factory.kill(container.id);
     return true;
+  }
+
+  #noteKill(container: Container, signal: number): void {
+    if (container.state.kind === 'running') {
+      this.#hub.note(containerSubject(container.summary()), 'kill', { signal: signalName(signal) });
+    }
   }
 }

@@ -1,4 +1,5 @@
-import type { EventHub } from '../events.ts';
+import type { EventHub } from '../events/hub.ts';
+import { containerSubject } from '../events/subjects.ts';
 import type { Image } from '../images/imageStore.ts';
 import type { Logger } from '../log.ts';
 import type { Addon } from '../native/addon.ts';
@@ -211,7 +212,7 @@ export class Launcher {
     container.state = { kind: 'running', pid: started.pid, startedAt: started.startedAt };
     container.touch();
     this.#files.writeStarted(container.id, { pid: started.pid, startedAt: started.startedAt });
-    this.#hub.publish('container.changed', { container: container.summary() });
+    this.#hub.publish('container.changed', { container: container.summary() }, { action: 'start' });
     this.#onRunning();
     return started.pid;
   }
@@ -275,8 +276,9 @@ export class Launcher {
 
   #publishExit(container: Container, exit: Exit): void {
     container.announceExit(exit);
-    this.#hub.publish('container.exited', { id: container.id, exit });
-    this.#hub.publish('container.changed', { container: container.summary() });
+    const summary = container.summary();
+    if (exit.oomKilled) this.#hub.note(containerSubject(summary), 'oom');
+    this.#hub.publish('container.exited', { id: container.id, exit, container: summary });
   }
 
   async #onClosed(container: Container, client: SupervisorClient): Promise<void> {

@@ -1,4 +1,4 @@
-import type { EventHub } from '../events.ts';
+import type { EventHub } from '../events/hub.ts';
 import type { Addon } from '../native/addon.ts';
 import { fromNative, hasCode } from '../native/errors.ts';
 import { type ContainerId, StrataError } from '../protocol/index.ts';
@@ -77,7 +77,7 @@ export class ContainerPauses {
     }
     if (!note(container, frozen)) return;
     container.touch();
-    this.#hub.publish('container.changed', { container: container.summary() });
+    this.#hub.publish('container.changed', { container: container.summary() }, { action: frozen ? 'pause' : 'unpause' });
   }
 }
 

@@ -1,4 +1,4 @@
-import type { EventHub } from '../events.ts';
+import type { EventHub } from '../events/hub.ts';
 import type { Logger } from '../log.ts';
 import type { Exit } from '../protocol/index.ts';
 import { Slots } from '../slots.ts';
@@ -100,7 +100,7 @@ export class ContainerRestarts {
       if (container.gone) return;
       this.afterFailure(container);
       container.touch();
-      this.#hub.publish('container.changed', { container: container.summary() });
+      this.#hub.publish('container.changed', { container: container.summary() }, { action: 'restart_failed' });
     }
   }
 }

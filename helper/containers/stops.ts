@@ -1,4 +1,5 @@
-import type { EventHub } from '../events.ts';
+import type { EventHub } from '../events/hub.ts';
+import { containerSubject } from '../events/subjects.ts';
 import type { Logger } from '../log.ts';
 import { type Exit, SIGNALS, StrataError, signalNumber } from '../protocol/index.ts';
 import type { KeyedMutex } from '../store/mutex.ts';
@@ -70,7 +71,7 @@ export class ContainerStops {
     if (container.state.kind === 'exited') return container.state.exit;
     if (container.state.kind === 'running' && container.client === undefined) return await this.#endings.end(container);
     requireRunning(container);
-    const ending = this.#end(container, signalOf(request.signal ?? container.plan.stopSignal), graceMs);
+    const ending = this.#endTold(container, signalOf(request.signal ?? container.plan.stopSignal), graceMs);
     // Who gives up waiting has still asked for an end: what ignores its signal is killed for them, too.
     ending.catch((error: unknown) => {
       if (request.abort.aborted) this.#log.warn({ err: error, container: container.id }, 'a stop that nobody waits for any more failed');
@@ -99,6 +100,12 @@ export class ContainerStops {
     while ((await Promise.race([within(over, pauseMs), aborted(abort)])) === undefined) container.giveUpStart();
   }
 
+  async #endTold(container: Container, signal: number, graceMs: number): Promise<Exit> {
+    const exit = await this.#end(container, signal, graceMs);
+    this.#hub.note(containerSubject(container.summary()), 'stop');
+    return exit;
+  }
+
   async #end(container: Container, signal: number, graceMs: number): Promise<Exit> {
     const exited = container.whenExited();
     await this.#endings.signal(container, signal);
@@ -116,7 +123,7 @@ export class ContainerStops {
     container.restarts = { ...container.restarts, stoppedByPerson: true };
     if (this.#restarts.cancel(container)) {
       container.touch();
-      this.#hub.publish('container.changed', { container: container.summary() });
+      this.#hub.publish('container.changed', { container: container.summary() }, { action: 'stop' });
     }
     try {
       await this.#files.writeRestarts(container.id, container.restarts);

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { EventHub } from '../events/hub.ts';
+import { containerSubject, statusAttributes } from '../events/subjects.ts';
 import type { Logger } from '../log.ts';
 import { fromNative, hasCode } from '../native/errors.ts';
 import {
@@ -7,6 +9,7 @@ import {
   type ExecId,
   type ExecSession,
   execIdSchema,
+  joinCommand,
   type LogPosition,
   type Params,
   StrataError,
@@ -28,6 +31,9 @@ import { supervisorAnswerMs, within } from './waiting.ts';
 /** While the queue of a supervisor's socket is full. */
 const connectAgainMs = 10;
 
+/** Of what an event carries of a command. */
+const maxCommandLength = 1024;
+
 export interface ExecEnd {
   readonly code: number | null;
   readonly signal: string | null;
@@ -36,10 +42,12 @@ export interface ExecEnd {
 /** Output, input and exec sessions of containers, on streams that a client has opened. */
 export class ContainerStreams {
   readonly #registry: ContainerRegistry;
+  readonly #hub: EventHub;
   readonly #log: Logger;
 
-  constructor(options: { registry: ContainerRegistry; log: Logger }) {
+  constructor(options: { registry: ContainerRegistry; hub: EventHub; log: Logger }) {
     this.#registry = options.registry;
+    this.#hub = options.hub;
     this.#log = options.log;
   }
 
@@ -65,7 +73,18 @@ export class ContainerStreams {
     const { log, from } = await LogFile.openAt(container.paths.log, (opened) => opened.size());
     container.addReader(new LogPump({ log, stream, from: { offset: from, skip: 0 }, logger: this.#log }));
     connectStdin(client, stream, container.record.options.openStdin ?? false);
+    this.#noteAttached(container, stream.signal);
     if (size !== undefined && container.record.options.tty === true) await answered(container, resizeSession(client, 0, size));
+  }
+
+  /** With its end the container closes the stream, too: that is no leaving. */
+  #noteAttached(container: Container, signal: AbortSignal): void {
+    const note = (action: string): void => this.#hub.note(containerSubject(container.summary()), action);
+    note('attach');
+    const onClose = (): void => {
+      if (container.state.kind === 'running') note('detach');
+    };
+    signal.addEventListener('abort', onClose, { once: true });
   }
 
   async resize(reference: string, exec: ExecId | undefined, size: TerminalSize): Promise<void> {
@@ -109,7 +128,13 @@ export class ContainerStreams {
     if (stream.signal.aborted) hangUp();
     stream.signal.addEventListener('abort', hangUp, { once: true });
     const id = execIdSchema.parse(randomBytes(8).toString('hex'));
-    const relay = new ExecRelay({ client, stream, tty: params.tty ?? false, onEnd: (end) => onExit(id, end) });
+    const note = (action: string, attributes = {}): void =>
+      this.#hub.note(containerSubject(container.summary()), action, { execId: id, ...attributes });
+    const onEnd = (end: ExecEnd): void => {
+      note('exec_die', statusAttributes(end));
+      onExit(id, end);
+    };
+    const relay = new ExecRelay({ client, stream, tty: params.tty ?? false, onEnd });
     try {
       const consoleSize = params.tty === true ? consoleSizeOf(params.size) : undefined;
       // First and alone: a supervisor that is stopped would take what comes with it for an order when it goes on.
@@ -126,6 +151,8 @@ export class ContainerStreams {
           onResult: (result) => relay.begin(result.session),
         },
       );
+      note('exec_create', { command: joinCommand(params.command).slice(0, maxCommandLength) });
+      note('exec_start');
       const session: ExecSession = {
         id,
         command: params.command,

@@ -1,6 +1,7 @@
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { EventHub } from '../events.ts';
+import type { EventHub } from '../events/hub.ts';
+import { imageSubject } from '../events/subjects.ts';
 import type { Logger } from '../log.ts';
 import {
   type Digest,
@@ -154,17 +155,17 @@ export class ImageStore {
     if (reference !== undefined && before !== record.id) {
       await this.#writeNames({ ...this.#names, references: { ...this.#names.references, [reference]: record.id } });
     }
-    if (before !== undefined && before !== record.id) this.#changed(before);
-    this.#changed(record.id);
+    if (before !== undefined && before !== record.id) this.#changed(before, { action: 'untag', reference });
+    this.#changed(record.id, { action: known === undefined || before === record.id ? 'import' : 'tag', reference });
     return this.summary(record.id);
   }
 
   async untag(references: readonly string[]): Promise<void> {
     const doomed = new Set(references);
-    const touched = new Set(references.map((reference) => this.#names.references[reference]));
+    const touched = references.map((reference) => ({ reference, id: this.#names.references[reference] }));
     const left = Object.entries(this.#names.references).filter(([reference]) => !doomed.has(reference));
     await this.#writeNames({ ...this.#names, references: Object.fromEntries(left) });
-    for (const id of touched) if (id !== undefined) this.#changed(id);
+    for (const { reference, id } of touched) if (id !== undefined) this.#changed(id, { action: 'untag', reference });
   }
 
   /** Forgets the image and its layers that nothing else uses. It has no name any more. */
@@ -173,8 +174,11 @@ export class ImageStore {
     // Out of sight first: who asks from now on does not find it, so nobody can begin to use it.
     this.#images.delete(id);
     this.#damaged.delete(id);
-    this.#hub.publish('image.removed', { id });
-    await rm(this.#layout.image(id), { force: true });
+    try {
+      await rm(this.#layout.image(id), { force: true });
+    } finally {
+      this.#hub.publish('image.removed', { id });
+    }
     await this.#content.remove(id);
     await this.#layers.removeUnused(chainIds.toReversed(), this.usedLayers());
   }
@@ -246,11 +250,12 @@ export class ImageStore {
     return { id: record.id, config, chainIds: record.chainIds, record, sizeBytes, revision: 0 };
   }
 
-  #changed(id: Digest): void {
+  #changed(id: Digest, { action, reference }: { action: string; reference: string | undefined }): void {
     const entry = this.#images.get(id);
     if (entry === undefined) return;
     entry.revision += 1;
-    this.#hub.publish('image.changed', { image: this.#summary(entry) });
+    const image = this.#summary(entry);
+    this.#hub.publish('image.changed', { image }, { action, subject: imageSubject(image, reference) });
   }
 
   #entry(id: Digest): Entry {

@@ -58,6 +58,7 @@ export const ERRORS = {
   LIMIT_BELOW_USE: { retryable: false, hint: 'Choose a limit above the present use, or free memory first.' },
   FEATURE_MISSING: { retryable: false, hint: 'The host\'s kernel or configuration lacks it: see "strata info".' },
   NO_SPACE: { retryable: true, hint: "Free space below the helper's data directory." },
+  EVENTS_GONE: { retryable: false, hint: 'Take a snapshot (events.subscribe), and go on from there.' },
   STREAM_NOT_FOUND: { retryable: false, hint: 'The stream has ended.' },
   RUNTIME_FAILED: { retryable: true, hint: "See the details, and the helper's log." },
   INTERNAL: { retryable: true, hint: "This is a fault in Strata: please report it with the helper's log." },

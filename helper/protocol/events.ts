@@ -1,9 +1,13 @@
 import * as z from 'zod';
+import { seqSchema as seq } from './eventRecord.ts';
 import { containerIdSchema, digestSchema, execIdSchema } from './ids.ts';
 import { containerSummarySchema, exitSchema, imageSummarySchema, statsSchema } from './model.ts';
 import { pullLayerSchema } from './pull.ts';
 
-/** A notification from the helper. Those with `seq` make one ordered stream for a connection that subscribed. */
+/**
+ * A notification from the helper. Those with `seq` tell a connection that subscribed how the state changed, in the order of the
+ * one stream of events: what happened that changed no state has numbers between theirs (events.stream tells all).
+ */
 export interface EventDefinition<P extends z.ZodType = z.ZodType> {
   readonly doc: string;
   readonly params: P;
@@ -13,16 +17,14 @@ function event<P extends z.ZodType>(definition: EventDefinition<P>): EventDefini
   return definition;
 }
 
-const seq = z.int();
-
 export const events = {
   'container.changed': event({
     doc: 'A container is new or changed (state, name, limits): its summary as it is now.',
     params: z.strictObject({ seq, container: containerSummarySchema }),
   }),
   'container.exited': event({
-    doc: 'A container has ended; the record of it is on disk and its output is complete in the log.',
-    params: z.strictObject({ seq, id: containerIdSchema, exit: exitSchema }),
+    doc: 'A container has ended; the record of it is on disk and its output is complete in the log. With its summary as it is now.',
+    params: z.strictObject({ seq, id: containerIdSchema, exit: exitSchema, container: containerSummarySchema }),
   }),
   'container.removed': event({ doc: 'A container is gone.', params: z.strictObject({ seq, id: containerIdSchema }) }),
   'exec.exited': event({

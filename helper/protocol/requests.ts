@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { epochSchema, eventFiltersSchema, eventPositionSchema, seqSchema } from './eventRecord.ts';
 import { containerIdSchema, containerReferenceSchema, digestSchema, execIdSchema, imageReferenceSchema, streamIdSchema } from './ids.ts';
 import {
   containerDetailsSchema,
@@ -85,11 +86,40 @@ export const methods = {
   }),
 
   'events.subscribe': method({
-    doc: 'A snapshot of everything, then events with a greater `seq` on this connection, in order, none left out but one that no message can hold. Ask again after a reconnect.',
+    doc: 'A snapshot of everything, then events with a greater `seq` on this connection, in order, none left out but one that no message can hold. After a reconnect ask events.resume first.',
     role: 'observe',
     timeoutMs: SHORT_MS,
     params: empty,
-    result: z.strictObject({ seq: z.int(), containers: z.array(containerSummarySchema), images: z.array(imageSummarySchema) }),
+    result: z.strictObject({
+      epoch: epochSchema,
+      seq: seqSchema,
+      containers: z.array(containerSummarySchema),
+      images: z.array(imageSummarySchema),
+    }),
+  }),
+  'events.resume': method({
+    doc: 'Goes on after the last event that an earlier connection to this helper saw: the events since, some maybe before the answer, and those to come. EVENTS_GONE where they are no longer known, or were those of an earlier helper.',
+    role: 'observe',
+    timeoutMs: SHORT_MS,
+    params: eventPositionSchema,
+    result: z.strictObject({ seq: seqSchema }),
+  }),
+  'events.stream': method({
+    doc: "What happened, in Docker's words: a stream (channel `bytes`) of lines of JSON (`eventLine`), also of the helpers before. From `since` on; absent: from now on. With `untilMs` it ends then, else when it is closed. A reader may be slow: where what it has not read is no longer known it is told of the gap. `at` is where the stream was at the answer.",
+    role: 'observe',
+    timeoutMs: SHORT_MS,
+    params: z.strictObject({
+      since: z
+        .discriminatedUnion('kind', [
+          eventPositionSchema.extend({ kind: z.literal('position') }),
+          /** Milliseconds since the epoch of Unix, by the clock of the host. */
+          z.strictObject({ kind: z.literal('time'), timeMs: z.number() }),
+        ])
+        .optional(),
+      untilMs: z.number().optional(),
+      filters: eventFiltersSchema.optional(),
+    }),
+    result: z.strictObject({ stream: streamIdSchema, at: eventPositionSchema }),
   }),
 
   'container.list': method({

@@ -3,14 +3,17 @@ import type { ContainerService } from '../containers/containerService.ts';
 import type { ContainerInspection } from '../containers/inspection.ts';
 import type { ContainerRegistry } from '../containers/registry.ts';
 import type { ContainerStreams } from '../containers/streams.ts';
-import type { EventHub } from '../events.ts';
+import type { EventFeed } from '../events/feed.ts';
+import type { EventHub } from '../events/hub.ts';
 import type { HostService } from '../host/hostService.ts';
 import type { ImageService } from '../images/imageService.ts';
 import type { ImageStore } from '../images/imageStore.ts';
 import type { ImagePulls } from '../images/pulls.ts';
 import type { LayerService } from '../layers/layerService.ts';
+import type { Logger } from '../log.ts';
 import { type MethodResult, type Params, PROTOCOL_VERSION, StrataError } from '../protocol/index.ts';
 import type { Handlers } from './dispatch.ts';
+import { sendEvents } from './eventStream.ts';
 import { PullReports } from './pullReports.ts';
 import type { Session } from './session.ts';
 import { readUpload } from './upload.ts';
@@ -18,7 +21,9 @@ import { readUpload } from './upload.ts';
 /** What the methods act on. */
 export interface Services {
   readonly version: string;
+  readonly log: Logger;
   readonly hub: EventHub;
+  readonly feed: EventFeed;
   readonly host: HostService;
   readonly registry: ContainerRegistry;
   readonly containers: ContainerService;
@@ -37,6 +42,7 @@ const defaultStatsIntervalMs = 1000;
 export function createHandlers(services: Services): Handlers<Session> {
   return {
     ...hostHandlers(services),
+    ...eventHandlers(services),
     ...containerHandlers(services),
     ...streamHandlers(services),
     ...statsHandlers(services),
@@ -48,20 +54,29 @@ export function createHandlers(services: Services): Handlers<Session> {
 type Part<Prefix extends string> = Pick<Handlers<Session>, Extract<keyof Handlers<Session>, `${Prefix}.${string}`>>;
 type StreamMethod = 'container.start' | 'container.run' | 'container.logs' | 'container.attach' | 'container.exec';
 
-function hostHandlers({
-  version,
-  hub,
-  host,
-  containers,
-  images,
-}: Services): Pick<Handlers<Session>, 'hello' | 'host.info' | 'events.subscribe'> {
+function hostHandlers({ version, host }: Services): Pick<Handlers<Session>, 'hello' | 'host.info'> {
   return {
     hello: (params, session) => hello(params, session, version),
     'host.info': () => host.info(),
+  };
+}
+
+function eventHandlers({ hub, feed, containers, images, log }: Services): Part<'events'> {
+  return {
     'events.subscribe': (_, session) => {
       session.subscribe();
-      return { seq: hub.seq, containers: containers.list(true), images: images.list() };
+      return { ...hub.position, containers: containers.list(true), images: images.list() };
     },
+    'events.resume': (position, session) => {
+      session.resume(position);
+      return { seq: hub.seq };
+    },
+    'events.stream': (request, session, signal) =>
+      session.withStream(signal, (stream) => {
+        const { at, lines } = feed.open({ ...request, signal: stream.signal });
+        void sendEvents(stream, lines, log);
+        return Promise.resolve({ at });
+      }),
   };
 }
 

@@ -1,12 +1,14 @@
-import type { EventHub, HubEventName } from '../events.ts';
+import type { EventHub, HubEventName } from '../events/hub.ts';
 import type { Logger } from '../log.ts';
-import { type ContainerId, type EventParams, type Role, type Stats, StrataError } from '../protocol/index.ts';
+import { type ContainerId, type EventParams, type EventPosition, type Role, type Stats, StrataError } from '../protocol/index.ts';
 import type { Connection } from '../wire/connection.ts';
 import type { WireStream } from '../wire/stream.ts';
 import type { Caller, Dispatcher } from './dispatch.ts';
 
 /** A client that lets this much pile up is cut off: it connects again and takes a snapshot. */
 const maxBufferedBytes = 8 * 1024 * 1024;
+/** What is sent at once to who resumes: more is no gain over a snapshot. */
+const maxResumedBytes = 2 * 1024 * 1024;
 /** RFC 6455's registry: "try again later". */
 const tryAgainLater = 1013;
 
@@ -47,6 +49,19 @@ export class Session implements Caller {
   /** From the next event on. The snapshot belongs to the same tick. */
   subscribe(): void {
     this.#subscribed = true;
+  }
+
+  /** As `subscribe`, and before it what has happened since; EVENTS_GONE where that is not known, or is more than a snapshot. */
+  resume({ epoch, seq }: EventPosition): void {
+    const held = epoch === this.#hub.epoch ? this.#hub.after(seq) : undefined;
+    const messages = held?.flatMap(({ message }) => message ?? []);
+    if (messages === undefined || JSON.stringify(messages).length > maxResumedBytes) {
+      throw new StrataError('EVENTS_GONE', `the events after number ${seq} cannot be told again`, {
+        details: { epoch: this.#hub.epoch, seq: this.#hub.seq },
+      });
+    }
+    this.#subscribed = true;
+    for (const { event, params } of messages) this.connection.notify(event, params);
   }
 
   watch(id: ContainerId): void {

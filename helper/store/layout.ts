@@ -19,6 +19,9 @@ export class Layout {
   get images(): string {
     return join(this.root, 'images');
   }
+  get events(): string {
+    return join(this.root, 'events');
+  }
   get containers(): string {
     return join(this.root, 'containers');
   }

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
-import { type EventName, type EventParams, formatBytes, PROTOCOL_VERSION, StrataError } from '../../protocol/index.ts';
+import { formatBytes, PROTOCOL_VERSION, StrataError } from '../../protocol/index.ts';
 import { VERSION } from '../../version.ts';
 import type { Connection } from '../../wire/connection.ts';
-import { type Context, forEach, neither, print, printJson, untilClosed, withConnection } from '../context.ts';
+import { type Context, forEach, neither, print, printJson, withConnection } from '../context.ts';
 import { table } from '../output.ts';
 
 export function addHostCommands(program: Command, context: () => Context): void {
@@ -58,19 +58,6 @@ export function addHostCommands(program: Command, context: () => Context): void 
       if (flags.json === true) printJson({ client, helper });
       else print(`Helper: ${helper.version} (protocol ${helper.protocol}, runtime ${helper.runtime}, Node ${helper.node})\n`);
     });
-  program
-    .command('events')
-    .description('what happens, as it happens')
-    .option('--json', 'as JSON, a line for each')
-    .action(async (flags: { json?: true }) => {
-      await withConnection(context(), async (connection) => {
-        connection.onEvent((event, params) =>
-          print(flags.json === true ? `${JSON.stringify({ event, ...params })}\n` : eventText(event, params)),
-        );
-        await connection.request('events.subscribe', {});
-        await untilClosed(connection);
-      });
-    });
 }
 
 async function inspect(connection: Connection, name: string) {
@@ -84,16 +71,4 @@ async function inspect(connection: Connection, name: string) {
   } catch (error) {
     throw neither(error, name);
   }
-}
-
-function eventText<E extends EventName>(event: E, params: EventParams<E>): string {
-  return `${new Date().toISOString()} ${event} ${subject(params)}\n`;
-}
-
-function subject(params: EventParams<EventName>): string {
-  if ('exit' in params) return `${params.id.slice(0, 12)} ${params.exit.reason}`;
-  if ('container' in params && typeof params.container === 'object')
-    return `${params.container.id.slice(0, 12)} ${params.container.name} ${params.container.state.kind}`;
-  if ('image' in params) return `${params.image.references.join(', ') || params.image.id}`;
-  return 'id' in params ? params.id : '';
 }

@@ -6,9 +6,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Connect, HelperClient, type HelperLink, type HelperMessage } from '../../../extension/client/helperClient.ts';
 import { backOffMs, type HelperStateKind, stateAfterFailure } from '../../../extension/client/helperState.ts';
 import { SocketWatch } from '../../../extension/client/socketWatch.ts';
-import { StrataError } from '../../../helper/protocol/index.ts';
+import { type EventPosition, type MethodName, StrataError } from '../../../helper/protocol/index.ts';
 import type { EventListener } from '../../../helper/wire/connection.ts';
-import { container, containerId } from './samples.ts';
+import { container, containerId, epoch } from './samples.ts';
 
 const errno = (code: string): Error => Object.assign(new Error(code), { code });
 
@@ -18,6 +18,11 @@ class FakeHelper {
   failure: Error = errno('ECONNREFUSED');
   attempts = 0;
   snapshots = 0;
+  /** Positions that a client asked to go on after. */
+  readonly resumed: EventPosition[] = [];
+  epoch = epoch;
+  /** Where the first event that it still knows is. */
+  firstHeld = 0;
   answersWhen: Promise<void> | undefined;
   containers = [container('1')];
   seq = 10;
@@ -32,10 +37,11 @@ class FakeHelper {
     this.#listeners = [];
     this.#closed = Promise.withResolvers();
     const link = {
-      request: async () => {
+      request: async (method: MethodName, params: unknown) => {
+        if (method === 'events.resume') return this.#resume(params as EventPosition); // what that method takes
         this.snapshots += 1;
         await this.answersWhen;
-        const snapshot = { seq: this.seq, containers: this.containers, images: [] };
+        const snapshot = { epoch: this.epoch, seq: this.seq, containers: this.containers, images: [] };
         if (this.eventWithSnapshot) this.remove();
         return snapshot;
       },
@@ -50,11 +56,23 @@ class FakeHelper {
       closed: this.#closed.promise,
     };
     const hello = { protocol: { major: 1, minor: 0 }, helperVersion: '0.1.0', role: 'control' as const, capabilities: [] };
-    return Promise.resolve({ connection: link as unknown as HelperLink, hello }); // request is generic; this fake answers one method
+    return Promise.resolve({ connection: link as unknown as HelperLink, hello }); // request is generic; this fake answers two methods
   };
 
   remove(): void {
-    for (const listener of this.#listeners) listener('container.removed', { seq: this.seq + 1, id: containerId('1') });
+    this.#say(this.seq + 1);
+  }
+
+  /** As the real one: what has happened since comes before the answer. */
+  #resume(position: EventPosition): { seq: number } {
+    this.resumed.push(position);
+    if (position.epoch !== this.epoch || position.seq + 1 < this.firstHeld) throw new StrataError('EVENTS_GONE', 'too long ago');
+    for (let seq = position.seq + 1; seq <= this.seq; seq += 1) this.#say(seq);
+    return { seq: this.seq };
+  }
+
+  #say(seq: number): void {
+    for (const listener of this.#listeners) listener('container.removed', { seq, id: containerId('1') });
   }
 
   /** Ends this connection; the next one is taken. */
@@ -123,7 +141,53 @@ describe('HelperClient', () => {
     helper.isUp = true;
     await back;
     expect(states).toEqual(['connecting', 'connected']);
+    expect(messages.map(({ kind }) => kind)).toEqual(['snapshot']);
+  });
+
+  it('goes on after the last event it saw when the connection is lost', async () => {
+    client.start();
+    await reached('connected');
+    helper.remove();
+    helper.seq = 13;
+    const back = reached('connected');
+    helper.hangUp();
+    await back;
+    expect(helper.resumed).toEqual([{ epoch, seq: 11 }]);
+    expect(messages.map((message) => (message.kind === 'event' && 'seq' in message.params ? message.params.seq : message.kind))).toEqual([
+      'snapshot',
+      11,
+      12,
+      13,
+    ]);
+    expect(helper.snapshots).toBe(1);
+  });
+
+  it.each([
+    ['it was away for too long', (fake: FakeHelper) => (fake.firstHeld = 100)],
+    ['it is another helper', (fake: FakeHelper) => (fake.epoch = 'f'.repeat(16))],
+  ])('takes a snapshot after a reconnect when %s', async (_, change) => {
+    client.start();
+    await reached('connected');
+    const back = reached('connected');
+    change(helper);
+    helper.hangUp();
+    await back;
     expect(messages.map(({ kind }) => kind)).toEqual(['snapshot', 'snapshot']);
+  });
+
+  it('does not go on after what it has cleared', async () => {
+    client.start();
+    await reached('connected');
+    helper.failure = errno('EACCES');
+    const away = reached('notPermitted');
+    helper.die();
+    await away;
+    helper.isUp = true;
+    const back = reached('connected');
+    client.reconnect();
+    await back;
+    expect(helper.resumed).toEqual([]);
+    expect(messages.map(({ kind }) => kind)).toEqual(['snapshot', 'cleared', 'snapshot']);
   });
 
   it('does not try in a hot loop where each connection is lost at once', async () => {

@@ -15,6 +15,9 @@ import {
 export const containerId = (digit: string): ContainerId => containerIdSchema.parse(digit.repeat(32));
 export const digest = (digit: string): Digest => digestSchema.parse(`sha256:${digit.repeat(64)}`);
 
+/** Of a helper; another one has another. */
+export const epoch = '0123456789abcdef';
+
 export const running: ContainerState = { kind: 'running', pid: 100, startedAt: '2026-01-01T00:00:00Z' };
 
 export function exit(values: Partial<Exit> = {}): Exit {

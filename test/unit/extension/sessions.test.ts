@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { HelperClient, HelperMessage } from '../../../extension/client/helperClient.ts';
 import { logsPlan, runPlan } from '../../../extension/terminals/sessions.ts';
 import { StrataError } from '../../../helper/protocol/index.ts';
-import { containerId, exit } from './samples.ts';
+import { container, containerId, exit } from './samples.ts';
 
 const id = containerId('a');
 const size = { columns: 80, rows: 24 };
@@ -63,7 +63,7 @@ describe('the end of a log', () => {
     fake.says({
       kind: 'event',
       event: 'container.exited',
-      params: { seq: 1, id, exit: exit({ code: 3, reason: 'exited with status 3' }) },
+      params: { seq: 1, id, exit: exit({ code: 3, reason: 'exited with status 3' }), container: container('1') },
     });
     expect(await session.end()).toMatchObject({ words: 'End of the log: the container exited with status 3 and was removed' });
   });

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { containersInOrder, emptyState, imagesInOrder, reduce, type StateInput, type StrataState } from '../../../extension/model/state.ts';
-import { container, containerId, digest, exit, exited, image } from './samples.ts';
+import { container, containerId, digest, epoch, exit, exited, image } from './samples.ts';
 
 const snapshot: StateInput = {
   kind: 'snapshot',
-  snapshot: { seq: 5, containers: [container('1'), container('2', { state: exited() })], images: [image('a', ['busybox:latest'])] },
+  snapshot: { epoch, seq: 5, containers: [container('1'), container('2', { state: exited() })], images: [image('a', ['busybox:latest'])] },
 };
 const stateAfter = (...inputs: readonly StateInput[]): StrataState =>
   inputs.reduce((state, input) => reduce(state, input).state, emptyState);
@@ -26,7 +26,12 @@ describe('a snapshot', () => {
   it('after a reconnect names only what differs', () => {
     const again: StateInput = {
       kind: 'snapshot',
-      snapshot: { seq: 1, containers: [container('1', { name: 'other' }), container('3')], images: [image('a', ['busybox:latest'])] },
+      snapshot: {
+        epoch,
+        seq: 1,
+        containers: [container('1', { name: 'other' }), container('3')],
+        images: [image('a', ['busybox:latest'])],
+      },
     };
     const { changes, state } = reduce(stateAfter(snapshot), again);
     expect(changes.containers).toEqual({ added: [containerId('3')], changed: [containerId('1')], removed: [containerId('2')] });
@@ -64,13 +69,13 @@ describe('an event', () => {
   });
 
   it('of an exit turns the row at once', () => {
-    const killed = exit({ code: null, signal: 'SIGKILL', oomKilled: true });
+    const killed = { code: null, signal: 'SIGKILL', oomKilled: true };
     const state = stateAfter(snapshot, {
       kind: 'event',
       event: 'container.exited',
-      params: { seq: 6, id: containerId('1'), exit: killed },
+      params: { seq: 6, id: containerId('1'), exit: exit(killed), container: container('1', { state: exited(killed), revision: 2 }) },
     });
-    expect(state.containers.get(containerId('1'))?.state).toEqual({ kind: 'exited', exit: killed, startedAt: '2026-01-01T00:00:00Z' });
+    expect(state.containers.get(containerId('1'))?.state).toEqual(exited(killed));
   });
 
   it('of a removal takes the row away, once', () => {
@@ -98,14 +103,14 @@ describe('order', () => {
       container('3', { state: { kind: 'created' } }),
       container('4'),
     ];
-    const state = stateAfter({ kind: 'snapshot', snapshot: { seq: 1, containers, images: [] } });
+    const state = stateAfter({ kind: 'snapshot', snapshot: { epoch, seq: 1, containers, images: [] } });
     expect(containersInOrder(state).map(({ name }) => name)).toEqual(['name-4', 'name-1', 'name-3', 'name-2']);
   });
 
   it('has images by name, nameless ones last', () => {
     const state = stateAfter({
       kind: 'snapshot',
-      snapshot: { seq: 1, containers: [], images: [image('c', []), image('b', ['web:1']), image('a', ['alpine:3'])] },
+      snapshot: { epoch, seq: 1, containers: [], images: [image('c', []), image('b', ['web:1']), image('a', ['alpine:3'])] },
     });
     expect(imagesInOrder(state).map(({ id }) => id)).toEqual([digest('a'), digest('b'), digest('c')]);
   });

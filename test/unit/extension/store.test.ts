@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { Store } from '../../../extension/model/store.ts';
-import { container, containerId } from './samples.ts';
+import { container, containerId, epoch } from './samples.ts';
 
 function filled(): Store {
   const store = new Store();
-  store.apply({ kind: 'snapshot', snapshot: { seq: 1, containers: [container('1'), container('2')], images: [] } });
+  store.apply({ kind: 'snapshot', snapshot: { epoch, seq: 1, containers: [container('1'), container('2')], images: [] } });
   return store;
 }
 
@@ -22,6 +22,21 @@ describe('Store', () => {
     stop();
     store.apply({ kind: 'cleared' });
     expect(calls).toBe(1);
+  });
+
+  it('goes on with what came since after a reconnect, and touches no other row', () => {
+    const store = filled();
+    const changes: unknown[] = [];
+    store.onChange(({ containers }) => changes.push(containers));
+    store.apply({ kind: 'event', event: 'container.changed', params: { seq: 5, container: container('2', { revision: 4 }) } });
+    // Told before the connection broke, and once more since.
+    store.apply({ kind: 'event', event: 'container.changed', params: { seq: 5, container: container('2', { revision: 4 }) } });
+    store.apply({ kind: 'event', event: 'container.removed', params: { seq: 8, id: containerId('1') } });
+    expect(changes).toEqual([
+      { added: [], changed: [containerId('2')], removed: [] },
+      { added: [], changed: [], removed: [containerId('1')] },
+    ]);
+    expect(store.state.seq).toBe(8);
   });
 
   it('forgets whose layers are shown when that is gone', () => {

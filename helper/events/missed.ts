@@ -1,0 +1,49 @@
+import type { ContainerSummary } from '../protocol/index.ts';
+import type { EventHistory } from './history.ts';
+import type { EventHub } from './hub.ts';
+import { KnownContainers } from './knownContainers.ts';
+import { containerSubject } from './subjects.ts';
+
+/**
+ * What happened while no helper was there to tell, or was not told any more before one died: the difference between what was told
+ * and what a helper finds at its start. Of a history that begins now nothing was missed.
+ */
+export class MissedEvents {
+  readonly #hub: EventHub;
+  readonly #history: EventHistory;
+  readonly #known = new KnownContainers();
+  readonly #stop: () => void;
+
+  constructor({ hub, history }: { hub: EventHub; history: EventHistory }) {
+    this.#hub = hub;
+    this.#history = history;
+    this.#known.replace(history.before ?? []);
+    this.#stop = hub.onRecord((record) => this.#known.apply(record));
+  }
+
+  /** As it was found, before anything is done with it. */
+  found(container: ContainerSummary): void {
+    if (this.#history.before === undefined) return;
+    const { state } = container;
+    const subject = containerSubject(container);
+    const before = this.#known.get(container.id);
+    if (before === undefined) this.#hub.note(subject, 'create');
+    else if (before.name !== container.name) this.#hub.note(subject, 'rename', { oldName: before.name });
+    if (state.kind === 'running' && before?.runs !== true) this.#hub.note(subject, 'start');
+    if (state.kind === 'exited' && before?.runs === true) this.#hub.noteExit(container, state.exit);
+  }
+
+  /** All were found. `exists`: it is there, and only cannot be read. */
+  finish(containers: readonly ContainerSummary[], exists: (id: string) => boolean): void {
+    this.#stop();
+    if (this.#history.before === undefined) {
+      const known = containers.map(({ id, name, image, state }) => ({ id, name, image, runs: state.kind === 'running' }));
+      this.#history.begin(this.#hub.seq, known);
+      return;
+    }
+    const here = new Set<string>(containers.map(({ id }) => id));
+    for (const { runs: _, ...subject } of this.#known.all()) {
+      if (!here.has(subject.id) && !exists(subject.id)) this.#hub.note({ type: 'container', ...subject }, 'destroy');
+    }
+  }
+}
