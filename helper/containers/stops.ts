@@ -69,9 +69,9 @@ export class ContainerStops {
     const graceMs = request.graceMs ?? container.plan.stopTimeoutMs;
     if (container.state.kind !== 'running') await this.#startOver(container, { graceMs, abort: request.abort });
     if (container.state.kind === 'exited') return container.state.exit;
-    if (container.state.kind === 'running' && container.client === undefined) return await this.#endings.end(container);
+    if (container.state.kind === 'running' && container.client === undefined) return await this.#told(container, this.#endings.end(container));
     requireRunning(container);
-    const ending = this.#endTold(container, signalOf(request.signal ?? container.plan.stopSignal), graceMs);
+    const ending = this.#told(container, this.#end(container, signalOf(request.signal ?? container.plan.stopSignal), graceMs));
     // Who gives up waiting has still asked for an end: what ignores its signal is killed for them, too.
     ending.catch((error: unknown) => {
       if (request.abort.aborted) this.#log.warn({ err: error, container: container.id }, 'a stop that nobody waits for any more failed');
@@ -100,8 +100,8 @@ export class ContainerStops {
     while ((await Promise.race([within(over, pauseMs), aborted(abort)])) === undefined) container.giveUpStart();
   }
 
-  async #endTold(container: Container, signal: number, graceMs: number): Promise<Exit> {
-    const exit = await this.#end(container, signal, graceMs);
+  async #told(container: Container, ending: Promise<Exit>): Promise<Exit> {
+    const exit = await ending;
     this.#hub.note(containerSubject(container.summary()), 'stop');
     return exit;
   }

@@ -9,6 +9,7 @@ import {
   type EventPosition,
   type EventRecord,
   eventLineSchema,
+  eventRecordSchema,
   type Params,
 } from '../../helper/protocol/index.ts';
 import type { Connection } from '../../helper/wire/connection.ts';
@@ -82,16 +83,31 @@ afterEach(() => {
   for (const child of followers.splice(0)) child.kill('SIGKILL');
 });
 
-function follow(strata: Strata, args: readonly string[]): { child: ChildProcess; said: { stdout: string; stderr: string } } {
-  const child = spawn(process.execPath, [distFile('cli.cjs'), '--socket', strata.place.socketPath, 'events', ...args]);
+interface Follower {
+  readonly child: ChildProcess;
+  readonly events: EventRecord[];
+  stderr: string;
+}
+
+function follow(strata: Strata, args: readonly string[]): Follower {
+  const child = spawn(process.execPath, [distFile('cli.cjs'), '--socket', strata.place.socketPath, 'events', '--json', ...args]);
   followers.push(child);
-  const said = { stdout: '', stderr: '' };
-  for (const name of ['stdout', 'stderr'] as const) child[name].on('data', (bytes: Buffer) => (said[name] += bytes.toString()));
-  return { child, said };
+  const follower: Follower = { child, events: [], stderr: '' };
+  let rest = '';
+  child.stdout.on('data', (bytes: Buffer) => {
+    const lines = (rest + bytes.toString()).split('\n');
+    rest = lines.pop() ?? '';
+    follower.events.push(...lines.map((line) => eventRecordSchema.parse(JSON.parse(line))));
+  });
+  child.stderr.on('data', (bytes: Buffer) => (follower.stderr += bytes.toString()));
+  return follower;
 }
 
 const parsed = (stdout: string): EventRecord[] =>
-  stdout.split('\n').flatMap((line) => (line === '' ? [] : (JSON.parse(line) as EventRecord)));
+  stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => eventRecordSchema.parse(JSON.parse(line)));
 
 describe('the life of a container', () => {
   it('is told in order, in Docker’s words, without a gap', async () => {
@@ -278,7 +294,7 @@ describe('a slow reader', () => {
     });
     const labels = Object.fromEntries(['a', 'b', 'c', 'd'].map((key) => [key, key.repeat(4000)]));
     const id = await strata.start({ labels });
-    const count = 500;
+    const count = 300;
     for (let index = 0; index < count; index += 1) await strata.connection.request('container.kill', { container: id, signal: 'SIGWINCH' });
     go.resolve();
     await until(() => lines >= count + 2, 'every line');
@@ -324,24 +340,24 @@ describe('a helper that was killed', () => {
 
   it('again and again, is followed from the command line without an event lost or told twice', async () => {
     const { strata } = context;
-    const { child, said } = follow(strata, ['--since', '0', '--format', 'json']);
+    const follower = follow(strata, ['--since', '0']);
+    const { child, events } = follower;
     const ended = once(child, 'close');
     const ids: string[] = [];
     for (let round = 0; round < 3; round += 1) {
       ids.push(await strata.start({ name: `round-${round}` }));
-      await until(() => parsed(said.stdout).some(({ actor }) => actor.name === `round-${round}`), 'its event');
+      await until(() => events.some(({ actor }) => actor.name === `round-${round}`), 'its event');
       await strata.helper.crash();
       await strata.restart();
     }
     const last = await strata.run({ command: ['true'] });
-    await until(() => parsed(said.stdout).some(({ action, actor }) => action === 'die' && actor.id === last.id), 'the last event');
+    await until(() => events.some(({ action, actor }) => action === 'die' && actor.id === last.id), 'the last event');
     child.kill('SIGINT');
     expect(await ended).toEqual([null, 'SIGINT']);
-    const events = parsed(said.stdout);
     expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index + 1));
     expect(new Set(events.map(({ epoch }) => epoch)).size).toBeGreaterThanOrEqual(4);
     for (const id of ids) expect(events.filter(({ actor }) => actor.id === id).map(({ action }) => action)).toEqual(['create', 'start']);
-    expect(said.stderr.match(/the helper has gone/g)).toHaveLength(3);
+    expect(follower.stderr.match(/the helper has gone/g)).toHaveLength(3);
   });
 });
 

@@ -43,16 +43,16 @@ const filterKeys = Object.keys(eventFiltersSchema.shape);
 
 /** "type=container", "event=die", "container=web", "image=busybox", "label=app=shop". */
 export function parseEventFilters(texts: readonly string[]): EventFilters {
-  const values: Record<string, string[]> = {};
+  const values = new Map<string, string[]>();
   for (const text of texts) {
     const at = text.indexOf('=');
     const key = at === -1 ? text : text.slice(0, at);
     if (at === -1 || at === text.length - 1 || !filterKeys.includes(key)) {
       throw new UsageError(`--filter "${text}" is none of ${filterKeys.map((known) => `${known}=…`).join(', ')}`);
     }
-    (values[key] ??= []).push(text.slice(at + 1));
+    values.set(key, [...(values.get(key) ?? []), text.slice(at + 1)]);
   }
-  const parsed = eventFiltersSchema.safeParse(values);
+  const parsed = eventFiltersSchema.safeParse(Object.fromEntries(values));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   throw new UsageError(`--filter ${String(issue?.path[0])}: ${issue?.message ?? 'not valid'}`);
