@@ -21,16 +21,17 @@ const layers = [
   { name: 'credentials', files: /^helper\/credentials\//, may: ['protocol'], packages: ['node', 'zod'] },
   { name: 'native', files: /^helper\/native\//, may: ['protocol', 'addon-types', 'common'], packages: ['node'] },
   { name: 'store', files: /^helper\/store\//, may: ['protocol', 'common'], packages: ['node', 'zod'] },
+  { name: 'events', files: /^helper\/events\//, may: ['protocol', 'common'], packages: ['node', 'zod'] },
   {
     name: 'domain',
     files: new RegExp(`^helper/(${domain.join('|')}|host)/`),
-    may: ['protocol', 'store', 'native', 'common', 'version'],
+    may: ['protocol', 'events', 'store', 'native', 'common', 'version'],
     packages: ['node', 'zod'],
   },
   {
     name: 'server',
     files: /^helper\/server\//,
-    may: ['protocol', 'wire', 'store', 'native', 'domain', 'common', 'version'],
+    may: ['protocol', 'wire', 'events', 'store', 'native', 'domain', 'common', 'version'],
     packages: ['node', 'zod', 'ws', 'vscode-jsonrpc'],
   },
   {
@@ -50,11 +51,11 @@ const layers = [
   {
     name: 'helper-main',
     files: /^helper\/main\.ts$/,
-    may: ['protocol', 'wire', 'store', 'native', 'domain', 'server', 'common', 'version'],
+    may: ['protocol', 'wire', 'events', 'store', 'native', 'domain', 'server', 'common', 'version'],
     packages: ['node', 'commander'],
   },
   { name: 'version', files: /^helper\/version\.ts$/, may: [], packages: [] },
-  // What all of the daemon's layers share: its log, its events.
+  // What all of the daemon's layers share: its log.
   { name: 'common', files: /^helper\/[A-Za-z]+\.ts$/, may: ['protocol'], packages: ['node', 'pino'] },
   { name: 'addon-types', files: /^native\/addon\/index\.d\.ts$/, may: [], packages: [] },
   {

@@ -69,7 +69,8 @@ export class ContainerStops {
     const graceMs = request.graceMs ?? container.plan.stopTimeoutMs;
     if (container.state.kind !== 'running') await this.#startOver(container, { graceMs, abort: request.abort });
     if (container.state.kind === 'exited') return container.state.exit;
-    if (container.state.kind === 'running' && container.client === undefined) return await this.#told(container, this.#endings.end(container));
+    if (container.state.kind === 'running' && container.client === undefined)
+      return await this.#told(container, this.#endings.end(container));
     requireRunning(container);
     const ending = this.#told(container, this.#end(container, signalOf(request.signal ?? container.plan.stopSignal), graceMs));
     // Who gives up waiting has still asked for an end: what ignores its signal is killed for them, too.
