@@ -1,7 +1,7 @@
 import './memory.ts';
 
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type HelperArguments, parseHelperArguments, USAGE } from './arguments.ts';
 import { StatsSampler } from './cgroups/sampler.ts';
@@ -127,6 +127,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
 
   await imageService.open();
   await pulls.open();
+  const missed = new MissedEvents({ hub, history });
   const { bootTimeMs } = await readBootTime();
   await new Adoption({
     layout,
@@ -140,10 +141,17 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     pauses,
     restarts,
     live,
-    missed: new MissedEvents({ hub, history }),
+    missed,
     bootTimeMs,
     log,
   }).adoptAll();
+  missed.finish(
+    { containers: containers.list(true), images: images.list() },
+    {
+      container: (id) => existsSync(layout.container(id).state),
+      image: (id) => images.damaged().some((damaged) => damaged === id),
+    },
+  );
   await importEmbeddedImages(args.images, { service: imageService, store: images, users, log });
   pool.refill();
   // So that the first container does not wait for it. What is wrong with it, that container says.

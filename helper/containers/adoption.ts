@@ -104,7 +104,6 @@ export class Adoption {
     // Asked all at once: however many do not answer, they are waited for together.
     const questions = [...all].map((id) => this.#ask(id, inRun.has(id)));
     await inTurns(questions, adoptedAtOnce, (question) => this.#adoptSafely(question));
-    this.#missed.finish(this.#service.list(true), (id) => existsSync(this.#layout.container(id).state));
   }
 
   #ask(id: ContainerId, hasRun: boolean): Question {

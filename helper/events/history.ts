@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import type { Logger } from '../log.ts';
 import { type EventRecord, eventRecordSchema } from '../protocol/index.ts';
-import { type KnownContainer, KnownContainers, knownContainerSchema } from './knownContainers.ts';
+import { type Known, KnownThings, knownSchema } from './known.ts';
 
 export interface HistoryBounds {
   /** A file that is larger is followed by another. */
@@ -21,7 +21,7 @@ const writtenAtOnce = 128;
 
 /** The first line of each file: what the files before it, which go, have told. */
 const checkpointSchema = z.strictObject({
-  checkpoint: z.strictObject({ seq: z.int().min(0), containers: z.array(knownContainerSchema) }),
+  checkpoint: z.strictObject({ seq: z.int().min(0), known: knownSchema }),
 });
 type Checkpoint = z.infer<typeof checkpointSchema>['checkpoint'];
 type Line = { readonly kind: 'record'; readonly record: EventRecord } | { readonly kind: 'checkpoint'; readonly checkpoint: Checkpoint };
@@ -37,11 +37,11 @@ export class EventHistory {
   /** Of the last event that was found at the start. */
   readonly lastSeq: number;
   /** What was told before this start; undefined: nothing was ever told here. */
-  readonly before: readonly KnownContainer[] | undefined;
+  readonly before: Known | undefined;
   readonly #directory: string;
   readonly #bounds: HistoryBounds;
   readonly #log: Logger;
-  readonly #known = new KnownContainers();
+  readonly #known = new KnownThings();
   readonly #listeners = new Set<() => void>();
   #waiting: Line[] = [];
   #isWriting = false;
@@ -85,9 +85,9 @@ export class EventHistory {
     this.#push({ kind: 'record', record });
   }
 
-  /** Containers that were there before anything was told. */
-  begin(seq: number, containers: readonly KnownContainer[]): void {
-    this.#push({ kind: 'checkpoint', checkpoint: { seq, containers: [...containers] } });
+  /** What was there before anything was told. */
+  begin(seq: number, known: Known): void {
+    this.#push({ kind: 'checkpoint', checkpoint: { seq, known } });
   }
 
   /** Every event on disk, oldest first, in lists of some. What comes meanwhile may be missing. */
@@ -149,7 +149,7 @@ export class EventHistory {
     await this.#append(text);
     for (const line of lines) {
       if (line.kind === 'record') this.#known.apply(line.record);
-      else this.#known.replace(line.checkpoint.containers);
+      else this.#known.replace(line.checkpoint.known);
     }
     if (this.#isFailing) this.#log.info('events are written to disk again');
     this.#isFailing = false;
@@ -172,8 +172,7 @@ export class EventHistory {
     try {
       this.#sizeBytes = (await file.stat()).size;
       if (isNew) {
-        const containers = this.#known.all();
-        await file.appendFile(`${encode({ kind: 'checkpoint', checkpoint: { seq: this.#settled, containers } })}\n`);
+        await file.appendFile(`${encode({ kind: 'checkpoint', checkpoint: { seq: this.#settled, known: this.#known.all() } })}\n`);
         this.#isTorn = false;
       }
       return file;
@@ -206,12 +205,12 @@ export class EventHistory {
 interface Found {
   readonly number: number;
   readonly seq: number;
-  readonly known: readonly KnownContainer[] | undefined;
+  readonly known: Known | undefined;
 }
 
 /** From the last file whose first line is whole to the end. */
 async function findLast(directory: string, log: Logger): Promise<Found> {
-  const known = new KnownContainers();
+  const known = new KnownThings();
   let seq = 0;
   let isThere = false;
   let number = 1;
@@ -222,7 +221,7 @@ async function findLast(directory: string, log: Logger): Promise<Found> {
       for await (const line of readLines(pathOf(directory, each))) {
         isThere = true;
         if (line.kind === 'record') known.apply(line.record);
-        else known.replace(line.checkpoint.containers);
+        else known.replace(line.checkpoint.known);
         seq = Math.max(seq, line.kind === 'record' ? line.record.seq : line.checkpoint.seq);
       }
     }

@@ -1,8 +1,8 @@
-import type { ContainerSummary } from '../protocol/index.ts';
+import type { ContainerSummary, ImageSummary } from '../protocol/index.ts';
 import type { EventHistory } from './history.ts';
 import type { EventHub } from './hub.ts';
-import { KnownContainers } from './knownContainers.ts';
-import { containerSubject } from './subjects.ts';
+import { KnownThings } from './known.ts';
+import { containerSubject, imageSubject } from './subjects.ts';
 
 /**
  * What happened while no helper was there to tell, or was not told any more before one died: the difference between what was told
@@ -11,13 +11,13 @@ import { containerSubject } from './subjects.ts';
 export class MissedEvents {
   readonly #hub: EventHub;
   readonly #history: EventHistory;
-  readonly #known = new KnownContainers();
+  readonly #known = new KnownThings();
   readonly #stop: () => void;
 
   constructor({ hub, history }: { hub: EventHub; history: EventHistory }) {
     this.#hub = hub;
     this.#history = history;
-    this.#known.replace(history.before ?? []);
+    if (history.before !== undefined) this.#known.replace(history.before);
     this.#stop = hub.onRecord((record) => this.#known.apply(record));
   }
 
@@ -26,7 +26,7 @@ export class MissedEvents {
     if (this.#history.before === undefined) return;
     const { state } = container;
     const subject = containerSubject(container);
-    const before = this.#known.get(container.id);
+    const before = this.#known.container(container.id);
     if (before === undefined) this.#hub.note(subject, 'create');
     else if (before.name !== container.name) this.#hub.note(subject, 'rename', { oldName: before.name });
     if (state.kind === 'running' && before?.runs !== true) this.#hub.note(subject, 'start');
@@ -34,16 +34,25 @@ export class MissedEvents {
   }
 
   /** All were found. `exists`: it is there, and only cannot be read. */
-  finish(containers: readonly ContainerSummary[], exists: (id: string) => boolean): void {
+  finish(
+    { containers, images }: { containers: readonly ContainerSummary[]; images: readonly ImageSummary[] },
+    exists: { container(id: string): boolean; image(id: string): boolean },
+  ): void {
     this.#stop();
     if (this.#history.before === undefined) {
       const known = containers.map(({ id, name, image, state }) => ({ id, name, image, runs: state.kind === 'running' }));
-      this.#history.begin(this.#hub.seq, known);
+      this.#history.begin(this.#hub.seq, { containers: known, images: images.map(({ id }) => id) });
       return;
     }
-    const here = new Set<string>(containers.map(({ id }) => id));
-    for (const { runs: _, ...subject } of this.#known.all()) {
-      if (!here.has(subject.id) && !exists(subject.id)) this.#hub.note({ type: 'container', ...subject }, 'destroy');
+    const before = this.#known.all();
+    const known = new Set(before.images);
+    for (const image of images) if (!known.has(image.id)) this.#hub.note(imageSubject(image), 'import');
+    const here = new Set<string>([...containers, ...images].map(({ id }) => id));
+    for (const { runs: _, ...subject } of before.containers) {
+      if (!here.has(subject.id) && !exists.container(subject.id)) this.#hub.note({ type: 'container', ...subject }, 'destroy');
+    }
+    for (const id of before.images) {
+      if (!here.has(id) && !exists.image(id)) this.#hub.note({ type: 'image', id, name: '' }, 'delete');
     }
   }
 }

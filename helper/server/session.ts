@@ -1,4 +1,4 @@
-import type { EventHub, HubEventName } from '../events/hub.ts';
+import type { EventHub, HubEventName, HubMessage } from '../events/hub.ts';
 import type { Logger } from '../log.ts';
 import { type ContainerId, type EventParams, type EventPosition, type Role, type Stats, StrataError } from '../protocol/index.ts';
 import type { Connection } from '../wire/connection.ts';
@@ -55,7 +55,7 @@ export class Session implements Caller {
   resume({ epoch, seq }: EventPosition): void {
     const held = epoch === this.#hub.epoch ? this.#hub.after(seq) : undefined;
     const messages = held?.flatMap(({ message }) => message ?? []);
-    if (messages === undefined || JSON.stringify(messages).length > maxResumedBytes) {
+    if (messages === undefined || isMoreThan(maxResumedBytes, messages)) {
       throw new StrataError('EVENTS_GONE', `the events after number ${seq} cannot be told again`, {
         details: { epoch: this.#hub.epoch, seq: this.#hub.seq },
       });
@@ -110,4 +110,13 @@ export class Session implements Caller {
     this.connection.close(tryAgainLater, 'this client does not keep up with the events');
     return false;
   }
+}
+
+/** Looks no further than it must. */
+function isMoreThan(bytes: number, messages: readonly HubMessage[]): boolean {
+  let left = bytes;
+  return messages.some((message) => {
+    left -= JSON.stringify(message).length;
+    return left < 0;
+  });
 }

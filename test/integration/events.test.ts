@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
+import * as path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   Channel,
@@ -13,8 +14,12 @@ import {
   type Params,
 } from '../../helper/protocol/index.ts';
 import type { Connection } from '../../helper/wire/connection.ts';
-import { distFile } from './support/helperProcess.ts';
-import { collect, failure, type Strata, until, useStrata } from './support/strata.ts';
+import { LoopStore } from '../bench/store.ts';
+import { clearPlace } from '../soak/place.ts';
+import { TightDisk } from '../soak/tightDisk.ts';
+import { distFile, HelperProcess, makePlace } from './support/helperProcess.ts';
+import { openDescriptors } from './support/leaks.ts';
+import { collect, failure, Strata, until, useStrata } from './support/strata.ts';
 
 const context = useStrata();
 
@@ -301,6 +306,77 @@ describe('a slow reader', () => {
     expect(bytes).toBeGreaterThan(count * 16_000);
     expect(lines).toBe(count + 2);
     slow.close();
+  });
+
+  it('that goes in the midst of it leaves nothing open', async () => {
+    const { strata } = context;
+    const opened = (): number => openDescriptors(strata.helper.pid).filter((target) => target.includes('/events/')).length;
+    const before = opened();
+    const slow = await strata.helper.connect();
+    for (let count = 0; count < 5; count += 1) {
+      const { stream } = await slow.request('events.stream', { since: { kind: 'time', timeMs: 0 } });
+      const first = Promise.withResolvers<void>();
+      const never = new Promise<void>(() => {});
+      slow.stream(stream).consume({
+        data: async () => {
+          first.resolve();
+          await never;
+        },
+      });
+      await first.promise;
+    }
+    await until(() => opened() > before, 'the files to be read');
+    slow.close();
+    await until(() => opened() === before, 'the files to be closed');
+    expect(opened()).toBe(before);
+  });
+});
+
+describe('a full disk', () => {
+  it('stops nobody: who listens hears all, and who comes later that some are missing', async () => {
+    const store = new LoopStore(64);
+    const place = { ...makePlace(), root: path.join(store.directory, 'root') };
+    const helper = await HelperProcess.start(place);
+    const own = new Strata(helper, await helper.connect());
+    try {
+      const listening = await Listening.open(own.connection);
+      const id = await own.start();
+      await listening.until('start', id);
+      const signal = async (count: number): Promise<void> => {
+        const before = listening.actionsOf(id).length;
+        for (let index = 0; index < count; index += 1)
+          await own.connection.request('container.kill', { container: id, signal: 'SIGWINCH' });
+        await until(() => listening.actionsOf(id).length === before + count, 'all of them');
+      };
+      const disk = new TightDisk(store.directory);
+      disk.squeeze(0);
+      // More than the block holds that the file has begun.
+      await signal(100);
+      disk.relieve();
+      // What was freed the file system gives out a little later.
+      const lastSeq = (): number => listening.events.at(-1)?.seq ?? 0;
+      await until(async () => {
+        await signal(1);
+        return fs.readFileSync(path.join(place.root, 'events/00000001.jsonl'), 'utf8').includes(`"seq":${lastSeq()},`);
+      }, 'an event on the disk');
+      expectWhole(listening);
+      const last = lastSeq();
+      await own.helper.crash();
+      await own.restart();
+      const found = await past(own, { kind: 'position', ...listening.at });
+      expect(found.gaps).toHaveLength(1);
+      const written = found.events.filter((event) => event.seq <= last).map((event) => event.seq);
+      expect(written.at(-1)).toBe(last);
+      expect(written.length).toBeLessThan(last - listening.at.seq);
+      const { seq } = await own.connection.request('events.subscribe', {});
+      expect(seq).toBeGreaterThan(last);
+      expect(own.helper.log).not.toMatch(/unexpected error/);
+    } finally {
+      own.connection.close();
+      await clearPlace(place);
+      store[Symbol.dispose]();
+      fs.rmSync(place.directory, { recursive: true });
+    }
   });
 });
 

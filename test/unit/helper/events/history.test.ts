@@ -25,10 +25,13 @@ describe('EventHistory', () => {
     const second = await open();
     expect(second.lastSeq).toBe(8);
     expect(await seqsOf(second)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
-    expect(second.before).toEqual([
-      { id: '1'.repeat(32), name: 'name-1', image: 'busybox', runs: true },
-      { id: '2'.repeat(32), name: 'name-2', image: 'busybox', runs: false },
-    ]);
+    expect(second.before).toEqual({
+      containers: [
+        { id: '1'.repeat(32), name: 'name-1', image: 'busybox', runs: true },
+        { id: '2'.repeat(32), name: 'name-2', image: 'busybox', runs: false },
+      ],
+      images: [],
+    });
   });
 
   it('is readable for nobody else', async () => {
@@ -83,7 +86,7 @@ describe('EventHistory', () => {
     for (const name of files()) expect(statSync(join(directory.path, name)).size).toBeLessThan(2500);
     const again = await open();
     expect(again.lastSeq).toBe(82);
-    expect(again.before).toEqual([{ id: '1'.repeat(32), name: 'name-1', image: 'busybox', runs: true }]);
+    expect(again.before?.containers).toEqual([{ id: '1'.repeat(32), name: 'name-1', image: 'busybox', runs: true }]);
     const seqs = await seqsOf(again);
     expect(seqs.at(-1)).toBe(82);
     expect(seqs).toEqual(seqs.map((_, index) => 82 - seqs.length + 1 + index));
@@ -96,7 +99,7 @@ describe('EventHistory', () => {
     writeFileSync(join(directory.path, '00000002.jsonl'), '');
     const second = await open();
     expect(second.lastSeq).toBe(1);
-    expect(second.before).toHaveLength(1);
+    expect(second.before?.containers).toHaveLength(1);
   });
 
   it('leaves out what the disk does not take, and goes on when it does', async () => {

@@ -1,86 +1,99 @@
 import { describe, expect, it } from 'vitest';
 import { MissedEvents } from '../../../../helper/events/missed.ts';
-import { containerSubject } from '../../../../helper/events/subjects.ts';
-import type { ContainerSummary, EventRecord } from '../../../../helper/protocol/index.ts';
-import { container, exited } from '../../extension/samples.ts';
+import { containerSubject, imageSubject, type Subject } from '../../../../helper/events/subjects.ts';
+import type { ContainerSummary, EventRecord, ImageSummary } from '../../../../helper/protocol/index.ts';
+import { container, exited, image } from '../../extension/samples.ts';
 import { epochOf, startEvents, useDirectory } from './samples.ts';
 
 const directory = useDirectory();
 
-/** What a helper tells at its start that finds these containers. */
-async function foundAfter(
-  told: readonly (readonly [ContainerSummary, string])[],
-  found: readonly ContainerSummary[],
-  exists = false,
-): Promise<string[]> {
-  const first = await startEvents(directory.path, { epoch: epochOf('a') });
-  first.hub.note({ type: 'helper', id: first.hub.epoch, name: 'stratad' }, 'start');
-  for (const [summary, action] of told) first.hub.note(containerSubject(summary), action);
-  await first.history.close();
-  return await foundNow(found, exists);
+interface Found {
+  readonly containers?: readonly ContainerSummary[];
+  readonly images?: readonly ImageSummary[];
+  /** What is not found and there all the same. */
+  readonly exists?: boolean;
 }
 
-async function foundNow(found: readonly ContainerSummary[], exists = false): Promise<string[]> {
-  const second = await startEvents(directory.path, { epoch: epochOf('b') });
+/** What a helper tells at its start that finds this, after one that told that. */
+async function foundAfter(told: readonly (readonly [Subject, string])[], found: Found): Promise<string[]> {
+  const first = await startEvents(directory.path, { epoch: epochOf('a') });
+  first.hub.note({ type: 'helper', id: first.hub.epoch, name: 'stratad' }, 'start');
+  for (const [subject, action] of told) first.hub.note(subject, action);
+  await first.history.close();
+  return await foundNow(found);
+}
+
+async function foundNow({ containers = [], images = [], exists = false }: Found): Promise<string[]> {
+  const started = await startEvents(directory.path, { epoch: epochOf('b') });
   const records: EventRecord[] = [];
-  second.hub.onRecord((record) => records.push(record));
-  const missed = new MissedEvents(second);
-  for (const summary of found) missed.found(summary);
-  missed.finish(found, () => exists);
-  await second.history.close();
+  started.hub.onRecord((record) => records.push(record));
+  const missed = new MissedEvents(started);
+  for (const summary of containers) missed.found(summary);
+  missed.finish({ containers, images }, { container: () => exists, image: () => exists });
+  await started.history.close();
   return records.map(({ action, actor }) => `${action} ${actor.name}`);
 }
 
 const running = container('1');
 const ended = container('1', { state: exited() });
 const created = container('1', { state: { kind: 'created' } });
+const other = container('1', { name: 'other', state: { kind: 'created' } });
+const subject = containerSubject(running);
+const busybox = image('a', ['busybox:latest']);
 
 describe('MissedEvents', () => {
   it.each([
     [
       'nothing',
       [
-        [running, 'create'],
-        [running, 'start'],
+        [subject, 'create'],
+        [subject, 'start'],
       ],
-      [running],
+      { containers: [running] },
       [],
     ],
     [
       'the end of one that ran',
       [
-        [running, 'create'],
-        [running, 'start'],
+        [subject, 'create'],
+        [subject, 'start'],
       ],
-      [ended],
+      { containers: [ended] },
       ['die name-1'],
     ],
     [
       'no end twice',
       [
-        [running, 'create'],
-        [running, 'start'],
-        [running, 'die'],
+        [subject, 'create'],
+        [subject, 'start'],
+        [subject, 'die'],
       ],
-      [ended],
+      { containers: [ended] },
       [],
     ],
-    ['a start that was not told any more', [[created, 'create']], [running], ['start name-1']],
-    ['one that is there and was never told', [], [created], ['create name-1']],
-    ['one that is gone', [[created, 'create']], [], ['destroy name-1']],
-    ['another name', [[created, 'create']], [container('1', { name: 'other', state: { kind: 'created' } })], ['rename other']],
-  ] as const)('tells of %s', async (_, told, found, expected) => {
+    ['a start that was not told any more', [[subject, 'create']], { containers: [running] }, ['start name-1']],
+    ['a container that is there and was never told', [], { containers: [created] }, ['create name-1']],
+    ['a container that is gone', [[subject, 'create']], {}, ['destroy name-1']],
+    ['another name', [[subject, 'create']], { containers: [other] }, ['rename other']],
+    ['an image that is there and was never told', [], { images: [busybox] }, ['import busybox:latest']],
+    ['an image that is gone', [[imageSubject(busybox), 'import']], {}, ['delete ']],
+    ['no image twice', [[imageSubject(busybox), 'import']], { images: [busybox] }, []],
+  ] as const)('tells of %s', async (_, told, found: Found, expected) => {
     expect(await foundAfter(told, found)).toEqual(expected);
     // Once.
     expect(await foundNow(found)).toEqual([]);
   });
 
-  it('does not say that one is gone whose record cannot be read', async () => {
-    expect(await foundAfter([[created, 'create']], [], true)).toEqual([]);
+  it('does not say that something is gone which only cannot be read', async () => {
+    const told = [
+      [subject, 'create'],
+      [imageSubject(busybox), 'import'],
+    ] as const;
+    expect(await foundAfter(told, { exists: true })).toEqual([]);
   });
 
   it('tells nothing of what was there before anybody told of anything, and remembers it', async () => {
-    expect(await foundNow([running])).toEqual([]);
-    expect(await foundNow([ended])).toEqual(['die name-1']);
+    expect(await foundNow({ containers: [running], images: [busybox] })).toEqual([]);
+    expect(await foundNow({ containers: [ended], images: [busybox] })).toEqual(['die name-1']);
   });
 });

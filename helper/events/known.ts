@@ -1,0 +1,67 @@
+import * as z from 'zod';
+import type { EventRecord } from '../protocol/index.ts';
+
+/** What there is, by the last events that told of it. */
+export const knownSchema = z.strictObject({
+  containers: z.array(
+    z.strictObject({
+      id: z.string(),
+      name: z.string(),
+      image: z.string().optional(),
+      /** It was told to run, and not to have ended. */
+      runs: z.boolean(),
+    }),
+  ),
+  /** Ids. */
+  images: z.array(z.string()),
+});
+export type Known = z.infer<typeof knownSchema>;
+export type KnownContainer = Known['containers'][number];
+
+/** Which containers and images there are, by what was told of them and nothing else. */
+export class KnownThings {
+  readonly #containers = new Map<string, KnownContainer>();
+  readonly #images = new Set<string>();
+
+  replace({ containers, images }: Known): void {
+    this.#containers.clear();
+    for (const container of containers) this.#containers.set(container.id, container);
+    this.#images.clear();
+    for (const id of images) this.#images.add(id);
+  }
+
+  container(id: string): KnownContainer | undefined {
+    return this.#containers.get(id);
+  }
+
+  all(): Known {
+    return { containers: [...this.#containers.values()], images: [...this.#images] };
+  }
+
+  apply(record: EventRecord): void {
+    switch (record.type) {
+      case 'container':
+        this.#applyToContainer(record);
+        return;
+      case 'image':
+        if (record.action === 'import') this.#images.add(record.actor.id);
+        else if (record.action === 'delete') this.#images.delete(record.actor.id);
+        return;
+      case 'helper':
+        return;
+      default:
+        record.type satisfies never;
+    }
+  }
+
+  #applyToContainer({ action, actor: { id, name, image } }: EventRecord): void {
+    if (action === 'destroy') {
+      this.#containers.delete(id);
+      return;
+    }
+    // An end that is told late (of an exec session, say) does not bring back what is gone.
+    if (action !== 'create' && action !== 'start' && !this.#containers.has(id)) return;
+    const runs = action === 'start' || (action !== 'die' && this.#containers.get(id)?.runs === true);
+    this.#containers.set(id, { id, name, ...(image === undefined ? {} : { image }), runs });
+  }
+}
