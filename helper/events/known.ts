@@ -10,6 +10,8 @@ export const knownSchema = z.strictObject({
       image: z.string().optional(),
       /** It was told to run, and not to have ended. */
       runs: z.boolean(),
+      /** Of the last end that was told; null: none was. */
+      finishedAt: z.string().nullable(),
     }),
   ),
   /** Ids. */
@@ -54,14 +56,16 @@ export class KnownThings {
     }
   }
 
-  #applyToContainer({ action, actor: { id, name, image } }: EventRecord): void {
+  #applyToContainer({ action, actor: { id, name, image, attributes } }: EventRecord): void {
     if (action === 'destroy') {
       this.#containers.delete(id);
       return;
     }
     // An end that is told late (of an exec session, say) does not bring back what is gone.
     if (action !== 'create' && action !== 'start' && !this.#containers.has(id)) return;
-    const runs = action === 'start' || (action !== 'die' && this.#containers.get(id)?.runs === true);
-    this.#containers.set(id, { id, name, ...(image === undefined ? {} : { image }), runs });
+    const { runs: ran = false, finishedAt: endedAt = null } = this.#containers.get(id) ?? {};
+    const runs = action === 'start' || (action !== 'die' && ran);
+    const finishedAt = action === 'die' ? (attributes['finishedAt'] ?? null) : endedAt;
+    this.#containers.set(id, { id, name, ...(image === undefined ? {} : { image }), runs, finishedAt });
   }
 }

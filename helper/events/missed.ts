@@ -30,7 +30,10 @@ export class MissedEvents {
     if (before === undefined) this.#hub.note(subject, 'create');
     else if (before.name !== container.name) this.#hub.note(subject, 'rename', { oldName: before.name });
     if (state.kind === 'running' && before?.runs !== true) this.#hub.note(subject, 'start');
-    if (state.kind === 'exited' && before?.runs === true) this.#hub.noteExit(container, state.exit);
+    if (state.kind !== 'exited' || (before?.runs !== true && before?.finishedAt === state.exit.finishedAt)) return;
+    // Of a run of which nothing was told.
+    if (before?.runs !== true && state.startedAt !== null) this.#hub.note(subject, 'start');
+    this.#hub.noteExit(container, state.exit);
   }
 
   /** All were found. `exists`: it is there, and only cannot be read. */
@@ -40,7 +43,10 @@ export class MissedEvents {
   ): void {
     this.#stop();
     if (this.#history.before === undefined) {
-      const known = containers.map(({ id, name, image, state }) => ({ id, name, image, runs: state.kind === 'running' }));
+      const known = containers.map(({ id, name, image, state }) => ({
+        ...{ id, name, image, runs: state.kind === 'running' },
+        finishedAt: state.kind === 'exited' ? state.exit.finishedAt : null,
+      }));
       this.#history.begin(this.#hub.seq, { containers: known, images: images.map(({ id }) => id) });
       return;
     }
@@ -48,8 +54,9 @@ export class MissedEvents {
     const known = new Set(before.images);
     for (const image of images) if (!known.has(image.id)) this.#hub.note(imageSubject(image), 'import');
     const here = new Set<string>([...containers, ...images].map(({ id }) => id));
-    for (const { runs: _, ...subject } of before.containers) {
-      if (!here.has(subject.id) && !exists.container(subject.id)) this.#hub.note({ type: 'container', ...subject }, 'destroy');
+    for (const { id, name, image } of before.containers) {
+      if (here.has(id) || exists.container(id)) continue;
+      this.#hub.note({ type: 'container', id, name, ...(image === undefined ? {} : { image }) }, 'destroy');
     }
     for (const id of before.images) {
       if (!here.has(id) && !exists.image(id)) this.#hub.note({ type: 'image', id, name: '' }, 'delete');

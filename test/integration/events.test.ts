@@ -437,6 +437,43 @@ describe('a helper that was killed', () => {
   });
 });
 
+describe('a helper that is killed at any moment', () => {
+  it('has told, or the next one tells, what is true in the end', async () => {
+    const { strata } = context;
+    for (let round = 0; round < 8; round += 1) {
+      const { connection } = strata;
+      const heard = await Listening.open(connection);
+      const run = (command: string[], autoRemove = false) =>
+        connection.request('container.run', { options: { image: 'busybox', command, autoRemove } });
+      const doings = [
+        run(['true']),
+        run(['sleep', '0.05'], true),
+        run(['sleep', '1000']),
+        run(['sleep', '1000']).then(({ id }) => connection.request('container.remove', { container: id, force: true })),
+      ].map((doing) => doing.catch(() => {})); // it goes with its helper
+      // Some come to their end, some are under way, some are never heard.
+      await until(() => heard.events.length >= round, 'so many events');
+      await strata.helper.crash();
+      await Promise.all(doings);
+      await strata.restart();
+    }
+    const all = await past(strata, { kind: 'time', timeMs: 0 });
+    expectWhole(all);
+    const { containers } = await strata.connection.request('container.list', { all: true });
+    const ids = new Set(all.events.filter(({ type }) => type === 'container').map(({ actor }) => actor.id));
+    expect(containers.filter(({ id }) => !ids.has(id))).toEqual([]);
+    for (const id of ids) {
+      const life = all.actionsOf(id).filter((action) => ['create', 'start', 'die', 'destroy'].includes(action));
+      expect(life.join(' ')).toMatch(/^create( start die| die)*( start)?( destroy)?$/);
+      const found = containers.find((container) => container.id === id);
+      const last = life.at(-1);
+      if (found === undefined) expect(last).toBe('destroy');
+      else expect({ created: 'create', running: 'start', exited: 'die' }[found.state.kind], life.join(' ')).toBe(last);
+    }
+    expect(ids.size).toBeGreaterThanOrEqual(8);
+  }, 90_000);
+});
+
 describe('the command line', () => {
   it('shows what has happened, as text and as JSON, and ends at its time', async () => {
     const { strata } = context;

@@ -17,7 +17,7 @@ describe('EventHistory', () => {
     for (const digit of ['1', '2', '3']) first.hub.note(subject(digit), 'create');
     first.hub.note(subject('1'), 'start');
     first.hub.note(subject('2'), 'start');
-    first.hub.note(subject('2'), 'die');
+    first.hub.note(subject('2'), 'die', { finishedAt: '2026-01-01T00:00:00Z' });
     first.hub.note(subject('3'), 'destroy');
     // Late, of one that is gone: it does not come back.
     first.hub.note(subject('3'), 'exec_die');
@@ -27,8 +27,8 @@ describe('EventHistory', () => {
     expect(await seqsOf(second)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
     expect(second.before).toEqual({
       containers: [
-        { id: '1'.repeat(32), name: 'name-1', image: 'busybox', runs: true },
-        { id: '2'.repeat(32), name: 'name-2', image: 'busybox', runs: false },
+        { id: '1'.repeat(32), name: 'name-1', image: 'busybox', runs: true, finishedAt: null },
+        { id: '2'.repeat(32), name: 'name-2', image: 'busybox', runs: false, finishedAt: '2026-01-01T00:00:00Z' },
       ],
       images: [],
     });
@@ -86,7 +86,7 @@ describe('EventHistory', () => {
     for (const name of files()) expect(statSync(join(directory.path, name)).size).toBeLessThan(2500);
     const again = await open();
     expect(again.lastSeq).toBe(82);
-    expect(again.before?.containers).toEqual([{ id: '1'.repeat(32), name: 'name-1', image: 'busybox', runs: true }]);
+    expect(again.before?.containers).toEqual([{ id: '1'.repeat(32), name: 'name-1', image: 'busybox', runs: true, finishedAt: null }]);
     const seqs = await seqsOf(again);
     expect(seqs.at(-1)).toBe(82);
     expect(seqs).toEqual(seqs.map((_, index) => 82 - seqs.length + 1 + index));

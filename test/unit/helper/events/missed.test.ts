@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { MissedEvents } from '../../../../helper/events/missed.ts';
-import { containerSubject, imageSubject, type Subject } from '../../../../helper/events/subjects.ts';
+import { type Attributes, containerSubject, imageSubject, type Subject } from '../../../../helper/events/subjects.ts';
 import type { ContainerSummary, EventRecord, ImageSummary } from '../../../../helper/protocol/index.ts';
-import { container, exited, image } from '../../extension/samples.ts';
+import { container, exit, exited, image } from '../../extension/samples.ts';
 import { epochOf, startEvents, useDirectory } from './samples.ts';
 
 const directory = useDirectory();
@@ -15,10 +15,10 @@ interface Found {
 }
 
 /** What a helper tells at its start that finds this, after one that told that. */
-async function foundAfter(told: readonly (readonly [Subject, string])[], found: Found): Promise<string[]> {
+async function foundAfter(told: readonly (readonly [Subject, string, Attributes?])[], found: Found): Promise<string[]> {
   const first = await startEvents(directory.path, { epoch: epochOf('a') });
   first.hub.note({ type: 'helper', id: first.hub.epoch, name: 'stratad' }, 'start');
-  for (const [subject, action] of told) first.hub.note(subject, action);
+  for (const [about, action, attributes] of told) first.hub.note(about, action, attributes);
   await first.history.close();
   return await foundNow(found);
 }
@@ -36,6 +36,8 @@ async function foundNow({ containers = [], images = [], exists = false }: Found)
 
 const running = container('1');
 const ended = container('1', { state: exited() });
+const { finishedAt } = exit();
+const failed = container('1', { state: { kind: 'exited', exit: exit(), startedAt: null } });
 const created = container('1', { state: { kind: 'created' } });
 const other = container('1', { name: 'other', state: { kind: 'created' } });
 const subject = containerSubject(running);
@@ -66,11 +68,23 @@ describe('MissedEvents', () => {
       [
         [subject, 'create'],
         [subject, 'start'],
-        [subject, 'die'],
+        [subject, 'die', { finishedAt }],
       ],
       { containers: [ended] },
       [],
     ],
+    ['a run that came and went untold', [[subject, 'create']], { containers: [ended] }, ['start name-1', 'die name-1']],
+    [
+      'another run after one that was told',
+      [
+        [subject, 'create'],
+        [subject, 'start'],
+        [subject, 'die', { finishedAt: '2026-01-01T00:00:59Z' }],
+      ],
+      { containers: [ended] },
+      ['start name-1', 'die name-1'],
+    ],
+    ['a start that failed', [[subject, 'create']], { containers: [failed] }, ['die name-1']],
     ['a start that was not told any more', [[subject, 'create']], { containers: [running] }, ['start name-1']],
     ['a container that is there and was never told', [], { containers: [created] }, ['create name-1']],
     ['a container that is gone', [[subject, 'create']], {}, ['destroy name-1']],
