@@ -70,11 +70,15 @@ function directoriesIn(directory: string): string[] {
   return namesIn(directory).map((name) => path.join(directory, name));
 }
 
-/** Of files below its place a helper that has nothing to do holds its two locks. */
+/** Of files below its place a helper that has nothing to do holds its two locks, and the file to which it writes its events. */
 function strayDescriptors({ pid, place }: HelperProcess): string[] {
-  return openDescriptors(pid)
-    .filter((target) => target.startsWith(`${place.directory}/`) && !target.endsWith('/lock'))
-    .map((target) => `descriptor of ${target}`);
+  const held = openDescriptors(pid).filter((target) => target.startsWith(`${place.directory}/`) && !target.endsWith('/lock'));
+  const [, ...strayEvents] = held.filter(isEventFile);
+  return [...held.filter((target) => !isEventFile(target)), ...strayEvents].map((target) => `descriptor of ${target}`);
+}
+
+function isEventFile(target: string): boolean {
+  return /\/events\/\d+\.jsonl$/.test(target);
 }
 
 /** How many descriptors a process has. */
