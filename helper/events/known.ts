@@ -46,7 +46,7 @@ export class KnownThings {
         this.#applyToContainer(record);
         return;
       case 'image':
-        if (record.action === 'import') this.#images.add(record.actor.id);
+        if (record.action === 'import' || record.action === 'pull') this.#images.add(record.actor.id);
         else if (record.action === 'delete') this.#images.delete(record.actor.id);
         return;
       case 'helper':

@@ -82,14 +82,14 @@ export class ImageService {
     await this.#content.removeUnused(this.#store.ids());
   }
 
-  /** Keeps an image under a name; `bring` puts its layers into the store, pins them and names them in `chain`, bottom first. */
+  /** Keeps a pulled image under a name; `bring` puts its layers into the store, pins them and names them in `chain`, bottom first. */
   async assemble(
     reference: string,
     bring: (pin: LayerPin, chain: Digest[]) => Promise<{ configBytes: Uint8Array; config: ImageConfig }>,
   ): Promise<ImageSummary> {
     return await this.#withLayers(async (pin, chain) => {
       const { configBytes, config } = await bring(pin, chain);
-      return await this.#keep(configBytes, config, chain, reference);
+      return await this.#keep(configBytes, config, chain, { reference, came: 'pull' });
     });
   }
 
@@ -130,7 +130,7 @@ export class ImageService {
         const source: LayerSource = { archive: layer.path, name: `layer ${layer.digest}`, whiteouts: true };
         chain.push((await this.#layers.add(source, chain, { pin, signal: options.signal, expected: layer })).chainId);
       }
-      return await this.#keep(oci.configBytes, oci.config, chain, reference);
+      return await this.#keep(oci.configBytes, oci.config, chain, { reference, came: 'import' });
     });
   }
 
@@ -175,7 +175,7 @@ export class ImageService {
       await this.#requireRootfs(layer.chainId, source.name);
       const config = rootfsConfig(layer.diffId, source.name, options.command);
       const bytes = new TextEncoder().encode(JSON.stringify(config));
-      return await this.#keep(bytes, config, chain, options.reference);
+      return await this.#keep(bytes, config, chain, { reference: options.reference, came: 'import' });
     });
   }
 
@@ -195,10 +195,15 @@ export class ImageService {
     }
   }
 
-  async #keep(configBytes: Uint8Array, config: ImageConfig, chainIds: Digest[], reference: string): Promise<ImageSummary> {
+  async #keep(
+    configBytes: Uint8Array,
+    config: ImageConfig,
+    chainIds: Digest[],
+    naming: { reference: string; came: 'import' | 'pull' },
+  ): Promise<ImageSummary> {
     return await this.#turns.run('names', async () => {
       const id = await this.#content.put(configBytes);
-      return await this.#store.add({ id, chainIds, importedAt: new Date().toISOString() }, config, reference);
+      return await this.#store.add({ id, chainIds, importedAt: new Date().toISOString() }, config, naming);
     });
   }
 

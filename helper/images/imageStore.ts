@@ -143,20 +143,25 @@ export class ImageStore {
     throw new StrataError('IMAGE_NOT_FOUND', `there is no image "${text}"`, { details: { image: text } });
   }
 
-  /** Keeps an image whose layers are in the store, under a name if one is given; the name's old image loses it. */
-  async add(record: ImageRecord, config: ImageConfig, reference: string | undefined): Promise<ImageSummary> {
+  /** Keeps an image whose layers are in the store under a name; the name's old image loses it. */
+  async add(
+    record: ImageRecord,
+    config: ImageConfig,
+    { reference, came }: { reference: string; came: 'import' | 'pull' },
+  ): Promise<ImageSummary> {
     const known = this.#images.get(record.id);
     if (known === undefined) {
       await writeRecordDurable(this.#layout.image(record.id), imageFormat, record);
       this.#images.set(record.id, this.#newEntry(record, config));
       this.#damaged.delete(record.id);
     }
-    const before = reference === undefined ? undefined : this.#names.references[reference];
-    if (reference !== undefined && before !== record.id) {
+    const before = this.idOf(reference);
+    if (before !== record.id) {
       await this.#writeNames({ ...this.#names, references: { ...this.#names.references, [reference]: record.id } });
     }
     if (before !== undefined && before !== record.id) this.#changed(before, { action: 'untag', reference });
-    this.#changed(record.id, { action: known === undefined || before === record.id ? 'import' : 'tag', reference });
+    const isOnlyName = came === 'import' && known !== undefined && before !== record.id;
+    this.#changed(record.id, { action: isOnlyName ? 'tag' : came, reference });
     return this.summary(record.id);
   }
 
@@ -250,7 +255,7 @@ export class ImageStore {
     return { id: record.id, config, chainIds: record.chainIds, record, sizeBytes, revision: 0 };
   }
 
-  #changed(id: Digest, { action, reference }: { action: string; reference: string | undefined }): void {
+  #changed(id: Digest, { action, reference }: { action: string; reference: string }): void {
     const entry = this.#images.get(id);
     if (entry === undefined) return;
     entry.revision += 1;

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { EventParams, MethodResult, Params } from '../../helper/protocol/index.ts';
+import type { EventParams, EventRecord, MethodResult, Params } from '../../helper/protocol/index.ts';
 import { LoopStore } from '../bench/store.ts';
 import { distFile, HelperProcess, makePlace } from './support/helperProcess.ts';
 import { goArchitecture, ImageLayout, tarOf } from './support/imageLayout.ts';
@@ -104,6 +104,12 @@ describe('pull', () => {
       ],
     });
     expect(told.every(({ progress }) => progress === 7)).toBe(true);
+    const { stdout } = await strata.cli(['events', '--since', '0', '--until', 'now', '-f', 'event=pull', '--format', 'json']);
+    const pulls = stdout.trimEnd().split('\n');
+    expect(pulls.slice(-2).map((line) => (JSON.parse(line) as EventRecord).actor.name)).toEqual([
+      `${registry.host}/test/app:1`,
+      `${proxy.host}/test/other:1`,
+    ]);
   });
 
   it('by digest, of another platform, and again when its name has moved on', async () => {
