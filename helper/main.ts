@@ -25,6 +25,7 @@ import { SeccompPrograms } from './containers/seccomp.ts';
 import { ContainerStarts } from './containers/starts.ts';
 import { ContainerStops } from './containers/stops.ts';
 import { ContainerStreams } from './containers/streams.ts';
+import { within } from './containers/waiting.ts';
 import { EventFeed } from './events/feed.ts';
 import { EventHistory } from './events/history.ts';
 import { EventHub } from './events/hub.ts';
@@ -54,6 +55,8 @@ import { Connection } from './wire/connection.ts';
 
 /** dist/, from the source (helper/) and from the bundle (dist/) alike. */
 const productDir = join(import.meta.dirname, '..', 'dist');
+
+const historyEndMs = 2000;
 
 interface Helper {
   close(): Promise<void>;
@@ -206,7 +209,8 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
       await listener.close();
       sampler.close();
       await pool.close();
-      await history.close();
+      // A disk that hangs must not keep the helper from its end.
+      await within(history.close(), historyEndMs);
       for (const lock of locks) lock.release();
     },
   };
