@@ -11,7 +11,9 @@ import { ContainerFiles } from './containers/containerFiles.ts';
 import { ContainerService } from './containers/containerService.ts';
 import { ContainerDrafts } from './containers/drafts.ts';
 import { ContainerEndings } from './containers/endings.ts';
+import { ContainerExecs } from './containers/execs.ts';
 import { ExitRecords } from './containers/exitRecords.ts';
+import { ContainerHealth } from './containers/health.ts';
 import { ContainerInspection } from './containers/inspection.ts';
 import { Launcher } from './containers/launcher.ts';
 import { LiveLimits } from './containers/liveLimits.ts';
@@ -45,7 +47,7 @@ import { type ContainerId, type Digest, StrataError } from './protocol/index.ts'
 import { Dispatcher } from './server/dispatch.ts';
 import { createHandlers } from './server/handlers.ts';
 import { Listener } from './server/listener.ts';
-import { ACCESS_GROUP, type AccessRules, lookUpGroup, peerOf, roleOf } from './server/peer.ts';
+import { ACCESS_GROUP, type AccessRules, lookUpGroup, peerOf, roleOf, userName } from './server/peer.ts';
 import { Session } from './server/session.ts';
 import { Layout } from './store/layout.ts';
 import { KeyedMutex } from './store/mutex.ts';
@@ -91,6 +93,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const seccomp = new SeccompPrograms({ directory: layout.seccompPrograms, addon, runtime: args.runtime });
   const sampler = new StatsSampler({ addon, running: () => registry.running(), log });
   const exits = new ExitRecords({ files, log });
+  const health = new ContainerHealth({ files, hub, log });
   const launcher = new Launcher({
     layout,
     addon,
@@ -102,7 +105,10 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     hub,
     log,
     bootId: facts.bootId,
-    onRunning: () => sampler.wake(),
+    onRunning: (container) => {
+      sampler.wake();
+      health.begin(container);
+    },
   });
   const live = new LiveLimits({ addon, sampler, log });
   const pauses = new ContainerPauses({ addon, hub });
@@ -126,6 +132,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     log,
   });
   const streams = new ContainerStreams({ registry, hub, log });
+  const execs = new ContainerExecs({ registry, launcher, hub, log });
   const inspection = new ContainerInspection({ registry, addon, cgroupHost: facts.cgroup });
 
   await imageService.open();
@@ -141,6 +148,8 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     pool,
     launcher,
     service: containers,
+    execs,
+    health,
     pauses,
     restarts,
     live,
@@ -181,6 +190,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     registry,
     containers,
     streams,
+    execs,
     inspection,
     sampler,
     images,
@@ -193,12 +203,12 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     path: args.socket,
     log,
     onConnection: (webSocket, socket) => {
-      const role = roleOf(peerOf(socket, addon), access);
+      const peer = peerOf(socket, addon);
       const connection = new Connection(webSocket, {
         allocatesStreams: true,
         onEventTooLarge: (event) => log.error({ event }, 'an event is larger than a message may be and was left out'),
       });
-      void new Session({ role, connection, hub, log }).serve(dispatcher);
+      void new Session({ role: roleOf(peer, access), user: userName(peer.uid), connection, hub, log }).serve(dispatcher);
     },
   });
   await listener.listen(access);
@@ -206,6 +216,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     close: async () => {
       launcher.close();
       restarts.close();
+      health.close();
       await listener.close();
       sampler.close();
       await pool.close();

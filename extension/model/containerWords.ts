@@ -1,14 +1,25 @@
-import { type ContainerSummary, type Exit, shellStatus } from '../../helper/protocol/index.ts';
+import { type ContainerSummary, type Exit, type Health, shellStatus } from '../../helper/protocol/index.ts';
 
 /** How a container's row looks and reads. `oom` and `failed` are exits that call for attention; `restarting` has ended and is about to be started again. */
-export type Appearance = 'created' | 'running' | 'paused' | 'restarting' | 'ended' | 'failed' | 'oom' | 'unknown';
+export type Appearance =
+  | 'created'
+  | 'running'
+  | 'healthStarting'
+  | 'healthy'
+  | 'unhealthy'
+  | 'paused'
+  | 'restarting'
+  | 'ended'
+  | 'failed'
+  | 'oom'
+  | 'unknown';
 
 export function appearanceOf(container: ContainerSummary): Appearance {
   switch (container.state.kind) {
     case 'created':
       return 'created';
     case 'running':
-      return container.state.paused === true ? 'paused' : 'running';
+      return container.state.paused === true ? 'paused' : runningAppearance(container.health?.status);
     case 'exited': {
       const { exit, restartsAt } = container.state;
       if (restartsAt !== undefined) return 'restarting';
@@ -21,13 +32,30 @@ export function appearanceOf(container: ContainerSummary): Appearance {
   }
 }
 
-/** "running", "paused", "restarting · exited (1)", "exited (0)", "killed (SIGKILL)", "out of memory", "ended, nobody saw how" */
+function runningAppearance(health: Health['status'] | undefined): Appearance {
+  return health === 'starting' ? 'healthStarting' : (health ?? 'running');
+}
+
+/** "running", "running · unhealthy", "paused", "restarting · exited (1)", "exited (0)", "killed (SIGKILL)", "out of memory", "ended, nobody saw how" */
 export function stateWords(container: ContainerSummary): string {
   const { state } = container;
   if (state.kind === 'running' && state.paused === true) return 'paused';
+  if (state.kind === 'running' && container.health !== undefined) return `running · ${healthWord(container.health.status)}`;
   if (state.kind !== 'exited') return state.kind;
   return state.restartsAt === undefined ? exitWords(state.exit) : `restarting · ${exitWords(state.exit)}`;
 }
+
+function healthWord(status: Health['status']): string {
+  return status === 'starting' ? 'health starting' : status;
+}
+
+/** "unhealthy: its last checks failed"; undefined where nothing is checked. */
+export function healthSentence({ state, health }: ContainerSummary): string | undefined {
+  if (state.kind !== 'running' || health === undefined) return undefined;
+  return healthSentences[health.status];
+}
+
+const healthSentences = { starting: 'not known yet', healthy: 'healthy', unhealthy: 'unhealthy: its last checks failed' } as const;
 
 function exitWords(exit: Exit): string {
   if (exit.oomKilled) return 'out of memory';

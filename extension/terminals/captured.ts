@@ -8,6 +8,7 @@ export async function captured(
   { timeoutMs, maxBytes }: { readonly timeoutMs: number; readonly maxBytes: number },
 ): Promise<string> {
   const { stream: id } = await client.request('container.exec', { container, command: [...command] });
+  if (id === undefined) throw new Error('the helper gave no stream for an exec session');
   const stream = client.stream(id);
   const timer = setTimeout(() => stream.close(new StrataError('TIMEOUT', `${command[0] ?? ''} took too long`)), timeoutMs);
   try {

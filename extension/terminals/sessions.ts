@@ -84,6 +84,7 @@ export function execPlan(client: HelperClient, { container, command, isShell, ..
         ...{ container, command: [...command], ...as },
         ...{ tty: true, stdin: true, size },
       });
+      if (stream === undefined) throw new Error('the helper gave no stream for an exec session');
       return {
         stream: client.stream(stream),
         tty: true,
@@ -168,7 +169,7 @@ function containerSession(client: HelperClient, container: ContainerId, stream: 
     stream: client.stream(stream),
     tty,
     takesInput: true,
-    ...(tty ? { resize: (size: TerminalSize) => client.request('container.resize', { container, size }) } : {}),
+    ...(tty ? { resize: (size: TerminalSize) => client.request('container.resize', { container, stream, size }) } : {}),
     end: async () => ({ words: containerEnd(await exits.ofContainer(container)), closesTerminal: false }),
     dispose: () => exits.dispose(),
   };

@@ -2,7 +2,7 @@ import * as vscode from 'vscode';
 import type { ContainerSummary } from '../../helper/protocol/index.ts';
 import { itemKinds } from '../contributions/views.ts';
 import { joinCommand } from '../model/commandLine.ts';
-import { type Appearance, appearanceOf, shortId, stateWords } from '../model/containerWords.ts';
+import { type Appearance, appearanceOf, healthSentence, shortId, stateWords } from '../model/containerWords.ts';
 import { limitsSummary } from '../model/limitFields.ts';
 import { restartWords } from '../model/restartPolicies.ts';
 import { formatDuration, formatTime } from '../model/units.ts';
@@ -11,6 +11,9 @@ import { codeSpan, detailsTooltip, escapeMarkdown } from './markdown.ts';
 const icons: Readonly<Record<Appearance, readonly [icon: string, color: string]>> = {
   created: ['vm-outline', 'disabledForeground'],
   running: ['vm-running', 'charts.green'],
+  healthStarting: ['vm-running', 'charts.yellow'],
+  healthy: ['vm-running', 'charts.green'],
+  unhealthy: ['vm-running', 'list.errorForeground'],
   paused: ['debug-pause', 'charts.yellow'],
   restarting: ['sync', 'charts.yellow'],
   ended: ['vm', 'disabledForeground'],
@@ -60,6 +63,7 @@ export function containerTooltip(container: ContainerSummary): vscode.MarkdownSt
   const finished = state.kind === 'exited' ? state.exit.finishedAt : undefined;
   return detailsTooltip(container.name, [
     ['State', stateWords(container)],
+    ['Health', healthSentence(container)],
     ['Why', state.kind === 'exited' && state.exit.code !== 0 ? escapeMarkdown(state.exit.reason) : undefined],
     ['Image', codeSpan(container.image)],
     ['Command', container.command.length === 0 ? undefined : codeSpan(joinCommand(container.command))],

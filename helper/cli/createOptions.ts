@@ -9,6 +9,7 @@ import {
   parseRestartPolicy,
   parseShares,
   parseSize,
+  parseTime,
   parseTimeOffset,
   parseTmpfs,
   parseUserNamespace,
@@ -25,6 +26,7 @@ export interface CreateFlags extends LimitFlags {
   readonly interactive?: true;
   readonly tty?: true;
   readonly rm?: true;
+  readonly init?: true;
   readonly restart?: string;
   readonly name?: string;
   readonly env?: string[];
@@ -43,6 +45,14 @@ export interface CreateFlags extends LimitFlags {
   readonly stopSignal?: string;
   readonly stopTimeout?: string;
   readonly timeOffset?: string;
+  readonly healthCmd?: string;
+  readonly healthInterval?: string;
+  readonly healthTimeout?: string;
+  readonly healthStartPeriod?: string;
+  readonly healthStartInterval?: string;
+  readonly healthRetries?: string;
+  /** False with --no-healthcheck. */
+  readonly healthcheck: boolean;
 }
 
 export interface LimitFlags {
@@ -83,6 +93,7 @@ export function addCreateFlags(command: Command): Command {
       .option('--rm', 'remove it when it has ended')
       .addOption(new Option('--pull <when>', 'bring the image from its registry').choices(PULL_POLICIES).default('missing'))
       .option('-q, --quiet', 'nothing about a pull')
+      .option('--init', 'run a process of Strata first, that reaps and hands signals on')
       .option('--restart <policy>', 'start it again when it has ended: no, on-failure[:count], always, unless-stopped')
       .option('--name <name>', 'what to call it')
       .option('-e, --env <entry>', 'NAME=value, or NAME to pass on your own', collect)
@@ -100,7 +111,14 @@ export function addCreateFlags(command: Command): Command {
       .option('--security-opt <option>', 'seccomp=unconfined, no-new-privileges[=false]', collect)
       .option('--stop-signal <signal>', 'signal that asks it to end')
       .option('--stop-timeout <seconds>', 'how long it is given to end')
-      .option('--time-offset <clocks>', 'a time namespace: boottime=SECONDS,monotonic=SECONDS'),
+      .option('--time-offset <clocks>', 'a time namespace: boottime=SECONDS,monotonic=SECONDS')
+      .option('--health-cmd <script>', 'what is run in it to see whether it is well: exit status 0')
+      .option('--health-interval <time>', 'from one check to the next, such as 30s')
+      .option('--health-timeout <time>', 'how long a check may take')
+      .option('--health-retries <number>', 'failures one after the other that make it unhealthy')
+      .option('--health-start-period <time>', 'after its start, in which failures do not count')
+      .option('--health-start-interval <time>', 'from one check to the next in the start period')
+      .option('--no-healthcheck', "leave out the image's health check"),
   );
 }
 
@@ -158,6 +176,7 @@ export async function createOptionsOf(image: string, command: readonly string[],
     tty: flags.tty,
     openStdin: flags.interactive,
     autoRemove: flags.rm,
+    init: flags.init,
     restartPolicy: flags.restart === undefined ? undefined : parseRestartPolicy(flags.restart),
     readOnlyRootfs: flags.readOnly,
     capAdd: flags.capAdd,
@@ -170,9 +189,27 @@ export async function createOptionsOf(image: string, command: readonly string[],
     limits: Object.keys(limits).length === 0 ? undefined : limits,
     userNamespace,
     timeNamespace: flags.timeOffset === undefined ? undefined : parseTimeOffset(flags.timeOffset),
+    healthcheck: healthcheckOf(flags),
     ...securityOptions(flags.securityOpt ?? []),
   };
   return options;
+}
+
+function healthcheckOf(flags: CreateFlags): CreateOptions['healthcheck'] {
+  const given = {
+    ...(flags.healthCmd === undefined ? {} : { test: ['CMD-SHELL', flags.healthCmd] }),
+    ...(flags.healthInterval === undefined ? {} : { intervalMs: parseTime('--health-interval', flags.healthInterval) }),
+    ...(flags.healthTimeout === undefined ? {} : { timeoutMs: parseTime('--health-timeout', flags.healthTimeout) }),
+    ...(flags.healthStartPeriod === undefined ? {} : { startPeriodMs: parseTime('--health-start-period', flags.healthStartPeriod) }),
+    ...(flags.healthStartInterval === undefined
+      ? {}
+      : { startIntervalMs: parseTime('--health-start-interval', flags.healthStartInterval) }),
+    ...(flags.healthRetries === undefined ? {} : { retries: parseWithin('--health-retries', flags.healthRetries, ranges.healthRetries) }),
+  };
+  const isGiven = Object.keys(given).length > 0;
+  if (flags.healthcheck) return isGiven ? given : undefined;
+  if (isGiven) throw new UsageError('--no-healthcheck and the other --health flags exclude each other');
+  return { test: ['NONE'] };
 }
 
 function securityOptions(entries: readonly string[]): Pick<CreateOptions, 'seccomp' | 'noNewPrivileges'> {

@@ -3,6 +3,7 @@ import { StrataError } from '../protocol/index.ts';
 import { VERSION } from '../version.ts';
 import { addContainerCommands } from './commands/containers.ts';
 import { addEventsCommand } from './commands/events.ts';
+import { addExecCommands } from './commands/exec.ts';
 import { addHostCommands } from './commands/host.ts';
 import { addImageCommands } from './commands/images.ts';
 import { addRunCommands } from './commands/run.ts';
@@ -27,6 +28,7 @@ function createProgram(outputLoss: OutputLoss): Command {
     .exitOverride()
     .configureHelp({ showGlobalOptions: true });
   addRunCommands(program, context);
+  addExecCommands(program, context);
   addContainerCommands(program, context);
   addStatsCommand(program, context);
   addImageCommands(program, context);

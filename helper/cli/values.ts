@@ -4,6 +4,7 @@ import {
   type CreateOptions,
   createOptionsSchema,
   DEFAULT_LIMITS,
+  healthcheckSchema,
   LIMIT_RANGES,
   methods,
   type Range,
@@ -25,6 +26,7 @@ export const ranges = {
   ...LIMIT_RANGES,
   stopTimeoutS: inSeconds(rangeOf(createOptionsSchema.shape.stopTimeoutMs.unwrap())),
   graceS: inSeconds(rangeOf(methods['container.stop'].params.shape.graceMs.unwrap())),
+  healthRetries: rangeOf(healthcheckSchema.shape.retries.unwrap()),
   tailLines: rangeOf(methods['container.logs'].params.shape.tail.unwrap()),
   /** Of cgroup v1 and Docker. */
   cpuShares: { min: 2, max: 262_144 },
@@ -145,7 +147,7 @@ export function parseUserNamespace(text: string): CreateOptions['userNamespace']
 }
 
 export interface Filter {
-  readonly key: 'name' | 'status' | 'label';
+  readonly key: 'name' | 'status' | 'label' | 'health';
   readonly matches: (container: ContainerSummary) => boolean;
 }
 
@@ -159,6 +161,8 @@ const statuses: Readonly<Record<string, (state: ContainerState) => boolean>> = {
   exited: ({ kind }) => kind === 'exited',
 };
 
+const healthWords = ['starting', 'healthy', 'unhealthy', 'none'];
+
 /** --restart: no, always, unless-stopped, on-failure or on-failure:5. */
 export function parseRestartPolicy(text: string): RestartPolicy {
   const [name, count] = text.split(':', 2);
@@ -171,11 +175,15 @@ export function parseFilter(text: string): Filter {
   const [key, value] = splitAtEquals(text);
   if (key === 'name' && value !== '') return { key, matches: ({ name }) => name.includes(value) };
   if (key === 'status' && Object.hasOwn(statuses, value)) return { key, matches: ({ state }) => statuses[value]?.(state) ?? false };
+  if (key === 'health' && healthWords.includes(value))
+    return { key, matches: ({ state, health }) => state.kind === 'running' && (health?.status ?? 'none') === value };
   if (key === 'label' && value !== '') {
     const [label, wanted] = splitAtEquals(value);
     return { key, matches: ({ labels }) => Object.hasOwn(labels, label) && (!value.includes('=') || labels[label] === wanted) };
   }
-  throw new UsageError(`--filter "${text}" is none of name=PART, status=${Object.keys(statuses).join('|')} and label=KEY[=value]`);
+  throw new UsageError(
+    `--filter "${text}" is none of name=PART, status=${Object.keys(statuses).join('|')}, health=${healthWords.join('|')} and label=KEY[=value]`,
+  );
 }
 
 function splitAtEquals(text: string): [string, string] {
@@ -197,6 +205,19 @@ export function parseTimeOffset(text: string): NonNullable<CreateOptions['timeNa
 
 const durations: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
+/** "30s", "1m30s", "500ms": milliseconds. 0 is 0. */
+export function parseTime(flag: string, text: string): number {
+  const ms = text === '0' ? 0 : durationMs(text);
+  if (ms === undefined) throw new UsageError(`${flag} "${text}" is no time; write for instance 30s or 1m30s`);
+  return ms;
+}
+
+function durationMs(text: string): number | undefined {
+  if (!/^(\d+(ms|[smhd]))+$/.test(text)) return undefined;
+  const parts = [...text.matchAll(/(\d+)(ms|[smhd])/g)];
+  return parts.reduce((sum, [, count, unit]) => sum + Number(count) * (durations[unit ?? ''] ?? 0), 0);
+}
+
 /** --since: a time (RFC 3339, or seconds since the epoch) or how long ago ("10m", "1h30m"). */
 export function parseSince(text: string, nowMs: number): number {
   return parseMoment('--since', text, nowMs);
@@ -205,10 +226,8 @@ export function parseSince(text: string, nowMs: number): number {
 /** The same for any flag; "now" is one, too. Milliseconds since the epoch. */
 export function parseMoment(flag: string, text: string, nowMs: number): number {
   if (text === 'now') return nowMs;
-  if (/^(\d+(ms|[smhd]))+$/.test(text)) {
-    const parts = [...text.matchAll(/(\d+)(ms|[smhd])/g)];
-    return nowMs - parts.reduce((sum, [, count, unit]) => sum + Number(count) * (durations[unit ?? ''] ?? 0), 0);
-  }
+  const agoMs = durationMs(text);
+  if (agoMs !== undefined) return nowMs - agoMs;
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
   const at = Date.parse(text);
   if (Number.isNaN(at)) throw new UsageError(`${flag} "${text}" is neither a time nor something like 10m`);

@@ -11,14 +11,16 @@ import { DamagedRecordError, readRecord } from '../store/record.ts';
 import type { Container } from './container.ts';
 import type { ContainerFiles } from './containerFiles.ts';
 import type { ContainerService } from './containerService.ts';
+import type { ContainerExecs } from './execs.ts';
 import { exitOf } from './exitReason.ts';
 import type { ExitRecords } from './exitRecords.ts';
+import type { ContainerHealth } from './health.ts';
 import { type Launcher, lostReason } from './launcher.ts';
 import type { LiveLimits } from './liveLimits.ts';
 import type { ContainerPauses } from './pauses.ts';
 import { type ContainerRecord, containerFormat, type ExitRecord, startedFormat } from './record.ts';
 import type { ContainerRestarts } from './restarts.ts';
-import { hello, type SandboxFactory } from './sandboxes.ts';
+import type { SandboxFactory } from './sandboxes.ts';
 import type { SandboxPool } from './sandboxPool.ts';
 import { inTurns, within } from './waiting.ts';
 
@@ -58,6 +60,8 @@ export class Adoption {
   readonly #pool: SandboxPool;
   readonly #launcher: Launcher;
   readonly #service: ContainerService;
+  readonly #execs: ContainerExecs;
+  readonly #health: ContainerHealth;
   readonly #pauses: ContainerPauses;
   readonly #restarts: ContainerRestarts;
   readonly #live: LiveLimits;
@@ -74,6 +78,8 @@ export class Adoption {
     pool: SandboxPool;
     launcher: Launcher;
     service: ContainerService;
+    execs: ContainerExecs;
+    health: ContainerHealth;
     pauses: ContainerPauses;
     restarts: ContainerRestarts;
     live: LiveLimits;
@@ -89,6 +95,8 @@ export class Adoption {
     this.#pool = options.pool;
     this.#launcher = options.launcher;
     this.#service = options.service;
+    this.#execs = options.execs;
+    this.#health = options.health;
     this.#pauses = options.pauses;
     this.#restarts = options.restarts;
     this.#live = options.live;
@@ -181,7 +189,8 @@ export class Adoption {
 
   /** Nobody was told of it: a warm sandbox, or half of a container. */
   async #adoptUnnamed(id: ContainerId, found: Found | undefined): Promise<void> {
-    if (found?.hello.phase === 'sandbox' && this.#pool.adopt(found)) return;
+    // One of an earlier version would stay one for all the life of its container.
+    if (found?.hello.phase === 'sandbox' && found.client.isCurrent && this.#pool.adopt(found)) return;
     if (found?.hello.phase === 'running') {
       // Somebody's data is on another --root: what runs is not this helper's to end.
       this.#log.error(
@@ -204,7 +213,7 @@ export class Adoption {
     if (found?.hello.phase === 'running') {
       const container = await this.#restore(known, await this.#running(record, found));
       this.#launcher.adopt(container, found);
-      await this.#pauses.recall(container);
+      await this.#recall(container, found);
       await this.#settleLimits(container);
       this.#log.info({ container: record.id, name: record.name }, 'running container taken over');
       return;
@@ -265,6 +274,13 @@ export class Adoption {
     return container;
   }
 
+  /** What is true of a container that runs and no record says. */
+  async #recall(container: Container, { client }: Found): Promise<void> {
+    await this.#pauses.recall(container);
+    await this.#execs.recall(container, client);
+    await this.#health.recall(container);
+  }
+
   async #settleLimits(container: Container): Promise<void> {
     if (!container.isStub) await this.#live.settle(container);
   }
@@ -289,7 +305,7 @@ export class Adoption {
     }
     if (found?.hello.phase === 'running') {
       this.#launcher.adopt(container, found);
-      await this.#pauses.recall(container);
+      await this.#recall(container, found);
       this.#log.info({ container: container.id }, 'a supervisor answers again');
       return;
     }
@@ -368,7 +384,7 @@ async function whenStarted(client: Found['client']): Promise<void> {
     if (event === 'started' || event === 'exited') told.resolve();
   });
   // It may have been told just before.
-  const asked = hello(client).then(
+  const asked = client.hello().then(
     ({ phase }) => (phase === 'running' || phase === 'exited' ? undefined : told.promise),
     () => undefined,
   );

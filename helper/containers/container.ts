@@ -4,11 +4,13 @@ import {
   type ContainerSummary,
   type ExecSession,
   type Exit,
+  type HealthDetails,
   maxSummaryCommandLength,
   type RestartPolicy,
   StrataError,
 } from '../protocol/index.ts';
 import type { ContainerPaths } from '../store/layout.ts';
+import type { Attachments } from './attachments.ts';
 import type { LogPump } from './logPump.ts';
 import type { ContainerPlan } from './plan.ts';
 import type { ContainerRecord } from './record.ts';
@@ -18,8 +20,15 @@ import type { SupervisorClient } from './supervisorClient.ts';
 /** An exec session that is under way. */
 export interface RunningExec {
   readonly session: ExecSession;
-  readonly client: SupervisorClient;
   readonly supervisorSession: number;
+}
+
+/** What looks after its health. */
+export interface Watched {
+  readonly health: HealthDetails;
+  /** It stands still from now on, or did: a check that is under way says nothing. */
+  interrupt(): void;
+  stop(): void;
 }
 
 /**
@@ -40,13 +49,19 @@ export class Container {
   stopsAsked = 0;
   /** Starts of exec sessions that are under way. */
   readonly execStarts = new Set<Promise<unknown>>();
+  /** Of the present run, or of the last one. */
+  health: Watched | undefined;
   /** It is about to stand still: no exec may begin. */
   pausing = false;
   /** As its file has it, or is about to. */
   restarts: RestartHistory = NO_RESTARTS;
+  /** Why its supervisor is about to be gone, where this helper sees to that. */
+  lostReason: string | undefined;
   /** The connection to its supervisor while there is one. */
   client: SupervisorClient | undefined;
   supervisorPid: number | undefined;
+  /** Clients that are joined to this run of it. */
+  attachments: Attachments | undefined;
   /** Settles when a start that is under way is over, one way or the other. */
   starting: Promise<void> | undefined;
   #giveUpStart: AbortController | undefined;
@@ -95,6 +110,17 @@ export class Container {
     }
   }
 
+  /** Begins an exec, which whoever lets it stand still waits for. */
+  async whileExecStarts<T>(begin: () => Promise<T>): Promise<T> {
+    const starting = begin();
+    this.execStarts.add(starting);
+    try {
+      return await starting;
+    } finally {
+      this.execStarts.delete(starting);
+    }
+  }
+
   giveUpStart(): void {
     this.#giveUpStart?.abort();
   }
@@ -119,9 +145,10 @@ export class Container {
       name: record.name,
       image: record.image,
       imageId: record.imageId,
-      command: shortened(this.plan.config.process.args),
+      command: shortenedCommand(this.plan.config.process.args),
       createdAt: record.createdAt,
       state: this.state,
+      ...(this.state.kind === 'running' ? healthOf(this.health) : {}),
       tty: record.options.tty ?? false,
       openStdin: record.options.openStdin ?? false,
       autoRemove: this.autoRemove,
@@ -165,6 +192,7 @@ export class Container {
   /** It was removed. Who waits for an exit learns that none will come. */
   leave(): void {
     this.#gone = true;
+    this.health?.stop();
     const error = new StrataError('CONTAINER_NOT_FOUND', `container "${this.record.name}" was removed`, {
       details: { container: this.id },
     });
@@ -209,8 +237,14 @@ export class Container {
   }
 }
 
+function healthOf(watched: Watched | undefined): Pick<ContainerSummary, 'health'> {
+  if (watched === undefined) return {};
+  const { status, failingStreak } = watched.health;
+  return { health: { status, failingStreak } };
+}
+
 /** For what lists and events carry: a command line may be megabytes, of which nobody can read more than its beginning. */
-function shortened(args: readonly string[]): string[] {
+export function shortenedCommand(args: readonly string[]): string[] {
   const short: string[] = [];
   let left = maxSummaryCommandLength;
   for (const arg of args) {

@@ -9,7 +9,15 @@ import { isTemporaryName, syncDirectory } from '../store/atomicFile.ts';
 import type { ContainerPaths, Layout } from '../store/layout.ts';
 import { DamagedRecordError, readRecord, writeRecordDurable, writeRecordVolatile } from '../store/record.ts';
 import { defaultHostname } from './plan.ts';
-import { type ContainerRecord, containerFormat, restartFormat, type StartedRecord, startedFormat } from './record.ts';
+import {
+  type ContainerRecord,
+  containerFormat,
+  type HealthRecord,
+  healthFormat,
+  restartFormat,
+  type StartedRecord,
+  startedFormat,
+} from './record.ts';
 import { NO_RESTARTS, type RestartHistory } from './restartPolicy.ts';
 
 /** Directories and files of containers. A container directory without a record is one that is being made, or was when somebody died. */
@@ -82,6 +90,24 @@ export class ContainerFiles {
       writeRecordVolatile(this.paths(id).started, startedFormat, started);
     } catch (error) {
       this.#log.warn({ err: error, container: id }, 'cannot note the time of the start');
+    }
+  }
+
+  writeHealth(id: ContainerId, record: HealthRecord): void {
+    try {
+      writeRecordVolatile(this.paths(id).health, healthFormat, record);
+    } catch (error) {
+      this.#log.warn({ err: error, container: id }, 'cannot note the health of a container');
+    }
+  }
+
+  /** One that cannot be read says nothing: the next check does. */
+  async readHealth(id: ContainerId): Promise<HealthRecord | undefined> {
+    try {
+      return await readRecord(this.paths(id).health, healthFormat);
+    } catch (error) {
+      this.#log.warn({ err: error, container: id }, 'what was known of the health of a container is lost');
+      return undefined;
     }
   }
 

@@ -185,7 +185,7 @@ export class ContainerService {
   }
 
   /** Not to be given up: between the stop and the start nobody else would start it. */
-  async restart(reference: string, options: { signal?: string | undefined; graceMs?: number | undefined }): Promise<number> {
+  async restart(reference: string, options: Omit<StopRequest, 'abort'>): Promise<number> {
     const container = this.#registry.find(reference);
     if (container.autoRemove) {
       throw new StrataError('INVALID_REQUEST', `container "${container.record.name}" is removed when it stops, with all that it wrote`, {
@@ -219,11 +219,12 @@ export class ContainerService {
     return await this.#stops.stop(this.#registry.find(reference), request);
   }
 
-  async kill(reference: string, signal: string | undefined): Promise<void> {
-    await this.#stops.kill(this.#registry.find(reference), signal);
+  async kill(reference: string, signal: string | undefined, user: string): Promise<void> {
+    await this.#stops.kill(this.#registry.find(reference), signal, user);
   }
 
-  async remove(reference: string, force: boolean): Promise<ContainerId> {
+  /** `user`: who asks; absent: nobody, it is removed as it asked to be. */
+  async remove(reference: string, force: boolean, user?: string): Promise<ContainerId> {
     // It has removed itself meanwhile: what was wanted has happened.
     const removed = this.#registry.lookUp(reference) === undefined ? this.#removed.get(reference) : undefined;
     if (removed !== undefined) return removed.id;
@@ -231,7 +232,7 @@ export class ContainerService {
     const isStarting = container.starting !== undefined;
     if (!force && (isStarting || container.state.kind === 'running')) throw runs(container);
     if (isStarting) await this.#endings.giveUpStart(container);
-    await this.#remove(container, force);
+    await this.#remove(container, force, user);
     return container.id;
   }
 
@@ -353,20 +354,20 @@ export class ContainerService {
     }
   }
 
-  async #remove(container: Container, force: boolean): Promise<void> {
+  async #remove(container: Container, force: boolean, user?: string): Promise<void> {
     try {
-      await this.#turns.run(container.id, () => this.#removeNow(container, force));
+      await this.#turns.run(container.id, () => this.#removeNow(container, force, user));
     } catch (error) {
       throw fromNative(error, `remove container "${container.record.name}"`);
     }
   }
 
-  async #removeNow(container: Container, force: boolean): Promise<void> {
+  async #removeNow(container: Container, force: boolean, user: string | undefined): Promise<void> {
     // Who asked before has removed it.
     if (container.gone) return;
     if (container.state.kind === 'running') {
       if (!force) throw runs(container);
-      await this.#endings.end(container);
+      await this.#endings.end(container, { by: 'remove', ...(user === undefined ? {} : { user }) });
     }
     this.#restarts.cancel(container);
     this.#release(container);

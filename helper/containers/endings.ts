@@ -4,6 +4,7 @@ import { containerSubject } from '../events/subjects.ts';
 import type { Logger } from '../log.ts';
 import { type Exit, SIGNALS, signalName } from '../protocol/index.ts';
 import type { Container } from './container.ts';
+import { type EndingNote, encodeNote, noteWords } from './endingNote.ts';
 import { type Launcher, lostReason } from './launcher.ts';
 import type { ContainerPauses } from './pauses.ts';
 import type { SandboxFactory } from './sandboxes.ts';
@@ -29,13 +30,13 @@ export class ContainerEndings {
   }
 
   /** Kills what runs, whether its supervisor answers, does not, or is gone and its end could not be noted. */
-  async end(container: Container): Promise<Exit> {
+  async end(container: Container, note: EndingNote): Promise<Exit> {
     const { client } = container;
     const exited = container.whenExited();
     if (client === undefined) {
-      await this.#factory.kill(container.id);
+      await this.#killSupervisor(container, note);
     } else {
-      await this.signal(container, SIGNALS.SIGKILL);
+      await this.signal(container, SIGNALS.SIGKILL, note);
       await Promise.race([exited, client.closed]);
     }
     if (container.state.kind === 'running') await this.#launcher.noteLost(container, lostReason);
@@ -45,7 +46,7 @@ export class ContainerEndings {
   /** The start fails; it is not waited for here. */
   async giveUpStart(container: Container): Promise<void> {
     try {
-      await this.signal(container, SIGNALS.SIGKILL);
+      await this.signal(container, SIGNALS.SIGKILL, { by: 'giveUp' });
     } catch (error) {
       this.#log.warn({ err: error, container: container.id }, 'a start that is under way cannot be given up');
     }
@@ -71,11 +72,11 @@ export class ContainerEndings {
   }
 
   /** False: its supervisor does not answer. Where a kill is wanted that supervisor is killed, and its container with it. */
-  async signal(container: Container, signal: number): Promise<boolean> {
+  async signal(container: Container, signal: number, note: EndingNote): Promise<boolean> {
     const { client } = container;
     if (client === undefined) return true;
     try {
-      const asked = client.request('kill', { signal }, { doing: `signal container "${container.record.name}"` });
+      const asked = client.request('kill', { signal, note: encodeNote(note) }, { doing: `signal container "${container.record.name}"` });
       if ((await within(asked, supervisorAnswerMs)) !== undefined) {
         this.#noteKill(container, signal);
         if (signal === SIGNALS.SIGKILL) await this.#pauses.end(container);
@@ -89,8 +90,14 @@ export class ContainerEndings {
     this.#log.warn({ container: container.id, signal }, 'a supervisor does not answer');
     if (signal !== SIGNALS.SIGKILL) return false;
     this.#noteKill(container, signal);
-    await this.#factory.kill(container.id);
+    await this.#killSupervisor(container, note);
     return true;
+  }
+
+  /** Nobody but this helper can tell then how it ended. */
+  async #killSupervisor(container: Container, note: EndingNote): Promise<void> {
+    container.lostReason = `killed with its supervisor, which did not answer: ${noteWords(note)}`;
+    await this.#factory.kill(container.id);
   }
 
   #noteKill(container: Container, signal: number): void {

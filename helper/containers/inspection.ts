@@ -25,6 +25,7 @@ export class ContainerInspection {
     const { process } = plan.config;
     return {
       ...container.summary(),
+      health: container.health?.health,
       options: record.options,
       process: {
         args: [...process.args],

@@ -4,8 +4,9 @@ import type { Image } from '../images/imageStore.ts';
 import type { Logger } from '../log.ts';
 import type { Addon } from '../native/addon.ts';
 import { fromSupervisor } from '../native/errors.ts';
-import { Channel, type Exit, StrataError, type TerminalSize } from '../protocol/index.ts';
+import { type Exit, StrataError, type TerminalSize } from '../protocol/index.ts';
 import type { Layout } from '../store/layout.ts';
+import { Attachments, type Joining } from './attachments.ts';
 import type { ByteStream } from './byteStream.ts';
 import type { Container } from './container.ts';
 import type { ContainerFiles } from './containerFiles.ts';
@@ -19,11 +20,14 @@ import type { Sandbox, SandboxFactory } from './sandboxes.ts';
 import type { SandboxPool } from './sandboxPool.ts';
 import type { SeccompPrograms } from './seccomp.ts';
 import type { SupervisorClient, SupervisorEvent } from './supervisorClient.ts';
+import { supervisorAnswerMs, within } from './waiting.ts';
 
 /** A stream that a client holds to a container. */
 export interface Attachment {
   readonly stream: ByteStream;
   readonly size?: TerminalSize | undefined;
+  /** False: it sends no input, where the container takes any. */
+  readonly stdin?: boolean | undefined;
 }
 
 /** `signal`: who asks has given up, and nothing must run. */
@@ -44,6 +48,9 @@ type BoundSandbox = Pick<Sandbox, 'client' | 'supervisorPid' | 'cgroup'>;
  */
 export type AfterExit = (container: Container, end: { readonly exit: Exit; readonly hasRun: boolean }) => void;
 
+/** An exec session of it has ended, or (undefined) all that it had. */
+export type AfterExec = (container: Container, end: Extract<SupervisorEvent, { event: 'execExited' }> | undefined) => void;
+
 export const lostReason = 'its supervisor ended unexpectedly';
 
 /**
@@ -62,9 +69,10 @@ export class Launcher {
   readonly #seccomp: SeccompPrograms;
   readonly #hub: EventHub;
   readonly #log: Logger;
-  readonly #onRunning: () => void;
+  readonly #onRunning: (container: Container) => void;
   readonly #bootId: string;
   #afterExit: AfterExit = () => {};
+  #afterExec: AfterExec = () => {};
   #closing = false;
   /** Ends that nobody reported and that are just being noted. */
   readonly #losses = new Map<Container, Promise<void>>();
@@ -81,7 +89,7 @@ export class Launcher {
     log: Logger;
     bootId: string;
     /** Something began to run. */
-    onRunning: () => void;
+    onRunning: (container: Container) => void;
   }) {
     this.#layout = options.layout;
     this.#addon = options.addon;
@@ -102,6 +110,10 @@ export class Launcher {
 
   set afterExit(afterExit: AfterExit) {
     this.#afterExit = afterExit;
+  }
+
+  set afterExec(afterExec: AfterExec) {
+    this.#afterExec = afterExec;
   }
 
   /** A sandbox for the container, whose id is that of a new one when it needs nothing unusual. */
@@ -159,7 +171,7 @@ export class Launcher {
       oomKilled: false,
       startedAt: container.state.kind === 'running' ? container.state.startedAt : null,
       finishedAt: new Date().toISOString(),
-      reason,
+      reason: container.lostReason ?? reason,
     };
     await this.#exits.keep(container.id, record, { volatile: container.autoRemove });
     return record;
@@ -193,6 +205,7 @@ export class Launcher {
       log: paths.log,
       exit: { path: paths.exit, durable: !container.autoRemove },
       openStdin: record.options.openStdin ?? false,
+      ...(record.options.init === true ? { init: true } : {}),
       ...(consoleSize === undefined ? {} : { consoleSize }),
       ...(seccompProgram === undefined ? {} : { seccompProgram }),
     };
@@ -205,15 +218,15 @@ export class Launcher {
     const { client } = sandbox;
     const running = client.together(() => {
       const answer = client.request('run', params, { doing: `start ${describe(container)}` });
-      if (attachment !== undefined && opened !== undefined) this.#attach(container, client, { ...attachment, ...opened });
+      if (attachment !== undefined && opened !== undefined) this.#attach(container, { ...attachment, ...opened });
       return answer;
     });
     const started = await running.catch((error: unknown) => this.#explain(container, client, error));
     container.state = { kind: 'running', pid: started.pid, startedAt: started.startedAt };
     container.touch();
     this.#files.writeStarted(container.id, { pid: started.pid, startedAt: started.startedAt });
+    this.#onRunning(container);
     this.#hub.publish('container.changed', { container: container.summary() }, { action: 'start' });
-    this.#onRunning();
     return started.pid;
   }
 
@@ -227,15 +240,22 @@ export class Launcher {
     throw record.error === undefined ? error : fromSupervisor(record.error, `start ${describe(container)}`);
   }
 
-  #attach(container: Container, client: SupervisorClient, attachment: { stream: ByteStream; log: LogFile; from: number }): void {
+  #attach(container: Container, attachment: Attachment & { log: LogFile; from: number }): void {
     const { stream, log, from } = attachment;
     container.addReader(new LogPump({ log, stream, from: { offset: from, skip: 0 }, logger: this.#log }));
-    connectStdin(client, stream, container.record.options.openStdin ?? false);
+    container.attachments?.join(stream, joiningOf(container, attachment));
   }
 
   #bind(container: Container, sandbox: BoundSandbox): void {
     const { client } = sandbox;
     container.client = client;
+    container.lostReason = undefined;
+    container.attachments = new Attachments({
+      write: (bytes) => client.writeStdin(0, bytes),
+      end: () => client.endStdin(0),
+      // It may have ended just now, or its supervisor rest; the next use of a window asks again.
+      resize: (size) => void resizeSession(client, 0, size).catch(() => {}),
+    });
     container.cgroup = sandbox.cgroup;
     container.supervisorPid = sandbox.supervisorPid;
     client.onEvent((event) => this.#onEvent(container, event));
@@ -250,8 +270,10 @@ export class Launcher {
       case 'exited':
         void this.#afterStart(container).then(() => this.#noteExit(container, event.exit));
         return;
-      case 'started':
       case 'execExited':
+        this.#afterExec(container, event);
+        return;
+      case 'started':
         return;
       default:
         event satisfies never;
@@ -267,6 +289,8 @@ export class Launcher {
   #noteExit(container: Container, record: ExitRecord): void {
     if (container.state.kind === 'exited' || container.gone) return;
     const exit = exitOf(record, container.record.limits.memoryMaxBytes);
+    this.#afterExec(container, undefined);
+    container.health?.stop();
     container.state = { kind: 'exited', exit, startedAt: record.startedAt ?? null };
     container.touch();
     if (record.lostLogBytes !== undefined) this.#log.warn({ container: container.id, bytes: record.lostLogBytes }, 'output was lost');
@@ -311,18 +335,13 @@ export class Launcher {
   }
 }
 
-/** What the client sends goes to the main process; the end of it closes the process's standard input, its leaving does not. */
-export function connectStdin(client: SupervisorClient, stream: ByteStream, openStdin: boolean): void {
-  stream.consume({
-    data: async (channel, bytes) => {
-      if (channel !== Channel.stdin || !openStdin) return;
-      // A process that has ended takes no input; its exit tells the rest.
-      await client.writeStdin(0, bytes).catch(() => {});
-    },
-    end: (channel) => {
-      if (channel === Channel.stdin && openStdin) client.endStdin(0);
-    },
-  });
+/** What a client brings to a container: a window where that has a terminal, input where it takes any. */
+export function joiningOf({ record: { options } }: Container, { size, stdin }: Attachment): Joining {
+  return { size: options.tty === true ? size : undefined, stdin: options.openStdin === true && stdin !== false };
+}
+
+export async function resizeSession(client: SupervisorClient, session: number, size: TerminalSize): Promise<object> {
+  return await client.request('resize', { session, columns: size.columns, rows: size.rows }, { doing: 'resize the terminal' });
 }
 
 /** Without a size programs in the terminal would see 0 columns. */
@@ -342,6 +361,13 @@ export function requireRunning(container: Container): SupervisorClient {
   throw new StrataError('CONTAINER_NOT_RUNNING', `container "${record.name}" does not run`, {
     details: { container: container.id, state: state.kind },
   });
+}
+
+/** What a supervisor answers soon, unless it is silent. */
+export async function answered<T extends object>(container: Container, answer: Promise<T>): Promise<T> {
+  const result = await within(answer, supervisorAnswerMs);
+  if (result === undefined) throw silent(container);
+  return result;
 }
 
 /** Its supervisor is stopped, or waits for a disk. */

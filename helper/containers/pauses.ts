@@ -76,6 +76,7 @@ export class ContainerPauses {
       throw fromNative(error, `${frozen ? 'pause' : 'resume'} container "${container.record.name}"`);
     }
     if (!note(container, frozen)) return;
+    container.health?.interrupt();
     container.touch();
     this.#hub.publish('container.changed', { container: container.summary() }, { action: frozen ? 'pause' : 'unpause' });
   }

@@ -5,7 +5,7 @@ import {
   type Limits,
   StrataError,
   signalName,
-  signalNumber,
+  signalOf,
 } from '../protocol/index.ts';
 import { resolveCapabilities } from './capabilities.ts';
 import {
@@ -17,6 +17,7 @@ import {
   MASKED_PATHS,
   READONLY_PATHS,
 } from './defaults.ts';
+import { type HealthPlan, planHealth } from './healthPlan.ts';
 import {
   DEFAULT_NAMESPACES,
   type NamespaceType,
@@ -35,6 +36,8 @@ export interface ContainerPlan {
   readonly usesDefaultSeccomp: boolean;
   readonly stopSignal: string;
   readonly stopTimeoutMs: number;
+  /** Undefined: nobody asked for health checks. */
+  readonly health: HealthPlan | undefined;
   readonly warnings: readonly string[];
 }
 
@@ -52,6 +55,7 @@ export function planContainer(input: PlanInput): ContainerPlan {
   const capabilities = resolveCapabilities(options.capAdd ?? [], options.capDrop ?? []);
   const namespaces = namespacesOf(options);
   const hostname = options.hostname ?? defaultHostname(input.id);
+  const health = planHealth(options, image);
   return {
     config: {
       ociVersion: '1.2.0',
@@ -74,7 +78,11 @@ export function planContainer(input: PlanInput): ContainerPlan {
     usesDefaultSeccomp: options.seccomp !== 'unconfined',
     stopSignal: stopSignalOf(options, image),
     stopTimeoutMs: options.stopTimeoutMs ?? DEFAULT_STOP_TIMEOUT_MS,
-    warnings: options.seccomp === 'unconfined' ? ['the container may use every system call (seccomp unconfined)'] : [],
+    health: health.plan,
+    warnings: [
+      ...(options.seccomp === 'unconfined' ? ['the container may use every system call (seccomp unconfined)'] : []),
+      ...(health.warning === undefined ? [] : [health.warning]),
+    ],
   };
 }
 
@@ -188,9 +196,5 @@ function tmpfsMounts(tmpfs: Readonly<Record<string, string>>): OciMount[] {
 
 function stopSignalOf(options: CreateOptions, image: ImageConfig): string {
   const text = options.stopSignal ?? image.config?.StopSignal ?? DEFAULT_STOP_SIGNAL;
-  const number = signalNumber(text);
-  if (number === undefined) {
-    throw new StrataError('INVALID_REQUEST', `there is no signal "${text}"`, { hint: 'A signal is a name such as SIGTERM, or a number.' });
-  }
-  return signalName(number);
+  return signalName(signalOf(text));
 }

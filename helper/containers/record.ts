@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { containerIdSchema, createOptionsSchema, digestSchema, limitsSchema } from '../protocol/index.ts';
+import { containerIdSchema, createOptionsSchema, digestSchema, healthDetailsSchema, limitsSchema } from '../protocol/index.ts';
 import type { RecordFormat } from '../store/record.ts';
 import type { RestartHistory } from './restartPolicy.ts';
 
@@ -17,12 +17,12 @@ const containerRecordSchema = z.strictObject({
   startedInBoot: z.string().nullable(),
 });
 export type ContainerRecord = z.infer<typeof containerRecordSchema>;
-/** 2: options have a restart policy, which an older helper would take for damage. */
+/** What options newly have an older helper would take for damage. 2: a restart policy; 3: an init, a health check. */
 export const containerFormat: RecordFormat<ContainerRecord> = {
   name: 'container record',
-  version: 2,
+  version: 3,
   schema: containerRecordSchema,
-  migrations: { 1: (value) => value },
+  migrations: { 1: (value) => value, 2: (value) => value },
 };
 
 /** See RestartHistory. A file of its own: it is written when others write the record. */
@@ -32,6 +32,11 @@ const restartRecordSchema = z.strictObject({
   stoppedByPerson: z.boolean(),
 });
 export const restartFormat: RecordFormat<RestartHistory> = { name: 'restart record', version: 1, schema: restartRecordSchema };
+
+/** In the run directory; of the run that began at that time. */
+const healthRecordSchema = z.strictObject({ startedAt: z.string(), health: healthDetailsSchema });
+export type HealthRecord = z.infer<typeof healthRecordSchema>;
+export const healthFormat: RecordFormat<HealthRecord> = { name: 'health record', version: 1, schema: healthRecordSchema };
 
 /** In the run directory. */
 const startedRecordSchema = z.strictObject({ pid: z.int(), startedAt: z.string() });
@@ -69,6 +74,8 @@ export const exitRecordSchema = z.looseObject({
   /** Of the output, because the log's disk was full. */
   lostLogBytes: z.number().optional(),
   error: supervisorErrorSchema.optional(),
+  /** The last signal that somebody had its supervisor send; null: none. Absent where that was of a version that does not say. */
+  requested: z.looseObject({ signal: z.int(), at: z.string(), note: z.string() }).nullish(),
   reason: z.string().optional(),
 });
 export type ExitRecord = z.infer<typeof exitRecordSchema>;

@@ -8,7 +8,7 @@ import { DamagedRecordError, readRecord } from '../store/record.ts';
 import type { ContainerFiles } from './containerFiles.ts';
 import type { NamespaceType, OciIdMap } from './ociConfig.ts';
 import { type SupervisorRecord, supervisorErrorSchema, supervisorFormat } from './record.ts';
-import { SupervisorClient } from './supervisorClient.ts';
+import { SupervisorClient, type SupervisorResult } from './supervisorClient.ts';
 import { within } from './waiting.ts';
 
 /** A supervisor with an init that waits in its namespaces and cgroups for the container of this id. */
@@ -28,7 +28,6 @@ export interface SandboxShape {
 
 const spawnTimeoutMs = 20_000;
 const endsByItselfMs = 5000;
-const helloVersion = 1;
 
 export function newContainerId(): ContainerId {
   return containerIdSchema.parse(randomBytes(16).toString('hex'));
@@ -98,17 +97,17 @@ export class SandboxFactory {
   /** Whether its supervisor still answers. */
   async answers({ client }: Pick<Sandbox, 'id' | 'client'>, timeoutMs: number): Promise<boolean> {
     try {
-      return (await within(hello(client), timeoutMs)) !== undefined;
+      return (await within(client.hello(), timeoutMs)) !== undefined;
     } catch {
       return false;
     }
   }
 
   /** To the supervisor that serves this id. */
-  async connect(id: ContainerId): Promise<Sandbox & { hello: Awaited<ReturnType<typeof hello>> }> {
+  async connect(id: ContainerId): Promise<Sandbox & { hello: SupervisorResult<'hello'> }> {
     const client = await SupervisorClient.connect(this.#files.paths(id).socket);
     try {
-      const answer = await hello(client);
+      const answer = await client.hello();
       return { id, client, supervisorPid: answer.supervisor.pid, cgroup: await this.cgroupFor(id), hello: answer };
     } catch (error) {
       client.close();
@@ -200,17 +199,6 @@ function killProcess(pid: number): void {
   } catch (error) {
     if (!hasCode(error, 'ESRCH')) throw error;
   }
-}
-
-/** What it is and how far it has come; from then on it tells its events. */
-export async function hello(client: SupervisorClient) {
-  const answer = await client.request('hello', { version: helloVersion }, { doing: 'speak to the supervisor' });
-  if (answer.version !== helloVersion) {
-    throw new StrataError('RUNTIME_FAILED', `a supervisor speaks version ${answer.version}, this helper ${helloVersion}`, {
-      hint: 'Stop the container with the version that started it.',
-    });
-  }
-  return answer;
 }
 
 /** The runtime's one line of JSON; anything else is told as it is. */

@@ -90,10 +90,13 @@ export class ContainerStarts {
     try {
       const pid = await this.#launcher.launch(container, sandbox, request);
       if (!signal.aborted) return pid;
+    } catch (error) {
+      // Killed in the middle of its start: that is how one is given up.
+      throw signal.aborted ? givenUp(error) : error;
     } finally {
       signal.removeEventListener('abort', giveUp);
     }
-    await this.#endings.end(container);
+    await this.#endings.end(container, { by: 'giveUp' });
     await this.#endings.supervisorGone(container);
     throw givenUp();
   }
@@ -123,6 +126,6 @@ export class ContainerStarts {
   }
 }
 
-function givenUp(): StrataError {
-  return new StrataError('CANCELLED', 'the start was given up');
+function givenUp(cause?: unknown): StrataError {
+  return new StrataError('CANCELLED', 'the start was given up', { cause });
 }

@@ -1,10 +1,11 @@
 import type { EventHub } from '../events/hub.ts';
 import { containerSubject } from '../events/subjects.ts';
 import type { Logger } from '../log.ts';
-import { type Exit, SIGNALS, StrataError, signalNumber } from '../protocol/index.ts';
+import { type Exit, SIGNALS, StrataError, signalNumber, signalOf } from '../protocol/index.ts';
 import type { KeyedMutex } from '../store/mutex.ts';
 import type { Container } from './container.ts';
 import type { ContainerFiles } from './containerFiles.ts';
+import type { EndingNote, StopNote } from './endingNote.ts';
 import type { ContainerEndings } from './endings.ts';
 import { requireRunning } from './launcher.ts';
 import type { ContainerPauses } from './pauses.ts';
@@ -13,6 +14,8 @@ import { aborted, within } from './waiting.ts';
 
 /** `abort`: who asks waits no longer; what was begun goes on. */
 export interface StopRequest {
+  /** Who asks. */
+  readonly user: string;
   readonly signal?: string | undefined;
   readonly graceMs?: number | undefined;
   readonly abort: AbortSignal;
@@ -59,20 +62,26 @@ export class ContainerStops {
 
   async stop(container: Container, request: StopRequest): Promise<Exit> {
     const noted = this.#noteStop(container);
-    const exit = await this.stopToRestart(container, request);
+    const exit = await this.#stop(container, { ...request, by: 'stop' });
     await noted;
     return exit;
   }
 
   /** Without a word to its policy, which the start that follows asks anew. */
   async stopToRestart(container: Container, request: StopRequest): Promise<Exit> {
+    return await this.#stop(container, { ...request, by: 'restart' });
+  }
+
+  async #stop(container: Container, request: StopRequest & Pick<EndingNote, 'by'>): Promise<Exit> {
+    const { by, user } = request;
     const graceMs = request.graceMs ?? container.plan.stopTimeoutMs;
     if (container.state.kind !== 'running') await this.#startOver(container, { graceMs, abort: request.abort });
     if (container.state.kind === 'exited') return container.state.exit;
     if (container.state.kind === 'running' && container.client === undefined)
-      return await this.#told(container, this.#endings.end(container));
+      return await this.#told(container, this.#endings.end(container, { by, user }));
     requireRunning(container);
-    const ending = this.#told(container, this.#end(container, signalOf(request.signal ?? container.plan.stopSignal), graceMs));
+    const note = { by, user, asked: signalOf(request.signal ?? container.plan.stopSignal), graceMs };
+    const ending = this.#told(container, this.#end(container, note));
     // Who gives up waiting has still asked for an end: what ignores its signal is killed for them, too.
     ending.catch((error: unknown) => {
       if (request.abort.aborted) this.#log.warn({ err: error, container: container.id }, 'a stop that nobody waits for any more failed');
@@ -80,12 +89,12 @@ export class ContainerStops {
     return await Promise.race([ending, aborted(request.abort)]);
   }
 
-  async kill(container: Container, signal: string | undefined): Promise<void> {
+  async kill(container: Container, signal: string | undefined, user: string): Promise<void> {
     // A start that does not come to its end may be given up.
     if (container.starting === undefined || container.client === undefined) requireRunning(container);
     const number = signalOf(signal ?? 'SIGKILL');
     const noted = endingSignals.has(number) || number === signalNumber(container.plan.stopSignal) ? this.#noteStop(container) : undefined;
-    const heard = await this.#endings.signal(container, number);
+    const heard = await this.#endings.signal(container, number, { by: 'kill', user });
     await noted;
     if (heard) return;
     throw new StrataError('RUNTIME_FAILED', `the supervisor of container "${container.record.name}" does not answer`, {
@@ -107,13 +116,14 @@ export class ContainerStops {
     return exit;
   }
 
-  async #end(container: Container, signal: number, graceMs: number): Promise<Exit> {
+  async #end(container: Container, note: StopNote): Promise<Exit> {
+    const { by, user, asked, graceMs } = note;
     const exited = container.whenExited();
-    await this.#endings.signal(container, signal);
+    await this.#endings.signal(container, asked, { by, user });
     await this.#pauses.end(container);
     const inTime = await within(exited, graceMs);
     if (inTime !== undefined) return inTime;
-    await this.#endings.signal(container, SIGNALS.SIGKILL);
+    await this.#endings.signal(container, SIGNALS.SIGKILL, note);
     return await exited;
   }
 
@@ -132,10 +142,4 @@ export class ContainerStops {
       this.#log.warn({ err: error, container: container.id }, 'cannot write that a container was stopped');
     }
   }
-}
-
-function signalOf(text: string): number {
-  const number = signalNumber(text);
-  if (number !== undefined) return number;
-  throw new StrataError('INVALID_REQUEST', `there is no signal "${text}"`, { hint: 'A signal is a name such as SIGTERM, or a number.' });
 }

@@ -11,8 +11,13 @@ import {
   SupervisorFrameType,
 } from './supervisorFrames.ts';
 
+/** Versions of docs/supervisor.md: those before are of supervisors that cannot be spoken to any more. */
+const wire = { oldest: 1, newest: 2 } as const;
+
 const helloSchema = z.looseObject({
   version: z.int(),
+  /** What this supervisor can beyond the first version's methods. */
+  features: z.array(z.string().max(64)).max(64).optional(),
   id: z.string(),
   phase: z.enum(['sandbox', 'created', 'running', 'exited']),
   supervisor: z.looseObject({ pid: z.int() }),
@@ -22,6 +27,21 @@ const helloSchema = z.looseObject({
 });
 const startedSchema = z.looseObject({ pid: z.int(), startedAt: z.string() });
 const execSchema = z.looseObject({ session: z.int().min(1), pid: z.int() });
+const sessionsSchema = z.looseObject({
+  sessions: z.array(
+    z.looseObject({
+      session: z.int().min(1),
+      id: z.string().max(64),
+      pid: z.int(),
+      startedAt: z.string(),
+      command: z.array(z.string()),
+      user: z.string(),
+      terminal: z.boolean(),
+      detached: z.boolean(),
+    }),
+  ),
+  more: z.boolean(),
+});
 const followSchema = z.looseObject({ size: z.number() });
 const emptySchema = z.looseObject({});
 
@@ -34,10 +54,14 @@ const results = {
   kill: emptySchema,
   exec: execSchema,
   resize: emptySchema,
+  sessions: sessionsSchema,
+  signalExec: emptySchema,
   follow: followSchema,
   discard: emptySchema,
 } as const;
 type SupervisorMethod = keyof typeof results;
+/** Groups of methods and parameters that only newer supervisors know. */
+export type SupervisorFeature = 'execSessions';
 export type SupervisorResult<M extends SupervisorMethod> = z.infer<(typeof results)[M]>;
 
 const responseSchema = z.looseObject({ id: z.int(), result: z.unknown().optional(), error: supervisorErrorSchema.optional() });
@@ -65,6 +89,7 @@ interface Pending {
 interface StdinSide {
   credit: number;
   queue: { bytes: Uint8Array; done: () => void; failed: (error: Error) => void }[];
+  /** Its end is to be sent after what is queued. */
   ended: boolean;
 }
 
@@ -85,6 +110,8 @@ export class SupervisorClient {
   readonly #listeners = new Set<(event: SupervisorEvent) => void>();
   readonly #sinks = new Map<number, SessionSink>();
   readonly #stdin = new Map<number, StdinSide>();
+  #features: readonly string[] = [];
+  #version: number | undefined;
   #lastId = 0;
   #isClosed = false;
 
@@ -115,6 +142,27 @@ export class SupervisorClient {
 
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+
+  /** What it is and how far it has come; from then on it tells its events. */
+  async hello(): Promise<SupervisorResult<'hello'>> {
+    const answer = await this.request('hello', { version: wire.oldest, maxVersion: wire.newest }, { doing: 'speak to the supervisor' });
+    this.#version = answer.version;
+    this.#features = answer.features ?? [];
+    if (answer.version >= wire.oldest && answer.version <= wire.newest) return answer;
+    throw new StrataError('RUNTIME_FAILED', `a supervisor speaks version ${answer.version}, this helper ${wire.oldest} to ${wire.newest}`, {
+      hint: 'Stop the container with the version that started it.',
+    });
+  }
+
+  /** Its supervisor is as new as this helper, as far as both can tell. */
+  get isCurrent(): boolean {
+    return this.#version === wire.newest;
+  }
+
+  /** As it said in its hello. */
+  supports(feature: SupervisorFeature): boolean {
+    return this.#features.includes(feature);
   }
 
   /**
@@ -301,7 +349,8 @@ export class SupervisorClient {
     }
     if (side.ended && side.queue.length === 0) {
       this.#send({ type: SupervisorFrameType.stdin, session, payload: new Uint8Array(0) });
-      this.#stdin.delete(session);
+      // Its credit holds: a terminal takes more after an end, and another client may go on to the end of what it has.
+      side.ended = false;
     }
   }
 

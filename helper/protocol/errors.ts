@@ -26,6 +26,8 @@ export const ERRORS = {
   CONTAINER_RUNNING: { retryable: false, hint: 'Stop the container first, or force the removal.' },
   CONTAINER_PAUSED: { retryable: false, hint: 'Let it go on first: "strata unpause".' },
   CONTAINER_NOT_RUNNING: { retryable: false, hint: 'Start the container first.' },
+  EXEC_NOT_FOUND: { retryable: false, hint: 'List the exec sessions that run with "strata execs".' },
+  EXEC_NOT_RUNNING: { retryable: false, hint: 'It has ended: nothing has to be done.' },
   IMAGE_NOT_FOUND: { retryable: false, hint: 'List the images with "strata images"; bring one with "strata pull" or "strata import".' },
   IMAGE_AMBIGUOUS: { retryable: false, hint: 'Give more digits of the id, or name and tag.' },
   IMAGE_IN_USE: { retryable: false, hint: 'Remove the containers that use it first.' },

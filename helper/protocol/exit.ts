@@ -1,3 +1,4 @@
+import { StrataError } from './errors.ts';
 import type { Exit } from './model.ts';
 
 /** Signal numbers of Linux on x86-64 and arm64 (signal(7)). */
@@ -52,6 +53,13 @@ export function signalNumber(text: string): number | undefined {
   }
   const name = upper.startsWith('SIG') ? upper : `SIG${upper}`;
   return Object.entries(SIGNALS).find(([key]) => key === name)?.[1];
+}
+
+/** The same for what a person asked for. */
+export function signalOf(text: string): number {
+  const number = signalNumber(text);
+  if (number !== undefined) return number;
+  throw new StrataError('INVALID_REQUEST', `there is no signal "${text}"`, { hint: 'A signal is a name such as SIGTERM, or a number.' });
 }
 
 /** What a shell would say of this exit: the status, 128 + the signal, or 255 where nobody saw the end. */

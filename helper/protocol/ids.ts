@@ -32,6 +32,11 @@ export const execIdSchema = z
   .brand<'ExecId'>();
 export type ExecId = z.infer<typeof execIdSchema>;
 
+/** An exec session as a person names it: its id, or a unique start of it. */
+export const execReferenceSchema = z
+  .string()
+  .regex(/^[0-9a-f]{1,16}$/, { error: 'an exec session is named by its id: up to 16 hexadecimal digits' });
+
 /** A stream on one connection: chosen by the helper, never reused on it. */
 export const streamIdSchema = z.int().min(1).max(0xffff_ffff);
 export type StreamId = z.infer<typeof streamIdSchema>;

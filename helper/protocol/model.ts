@@ -115,6 +115,24 @@ export const restartPolicySchema = z
   });
 export type RestartPolicy = z.infer<typeof restartPolicySchema>;
 
+/** What the checks of a running container have found; `failingStreak`: how many failed one after the other. */
+export const healthSchema = z.strictObject({ status: z.enum(['starting', 'healthy', 'unhealthy']), failingStreak: z.int().min(0) });
+export type Health = z.infer<typeof healthSchema>;
+
+export const healthResultSchema = z.strictObject({
+  startedAt: timestamp,
+  finishedAt: timestamp,
+  /** 128 and the signal where one ended it; null where it was killed because it took too long, or could not be run. */
+  exitCode: z.int().nullable(),
+  /** The first 4096 bytes of what it wrote, or why it could not be run. */
+  output: z.string(),
+});
+export type HealthResult = z.infer<typeof healthResultSchema>;
+
+/** With the last five checks, the newest last. */
+export const healthDetailsSchema = healthSchema.extend({ results: z.array(healthResultSchema) });
+export type HealthDetails = z.infer<typeof healthDetailsSchema>;
+
 /** Longer command lines are cut off in what lists and events carry; `inspect` has the whole one as `process.args`. */
 export const maxSummaryCommandLength = 4096;
 
@@ -129,6 +147,8 @@ export const containerSummarySchema = z.strictObject({
   command: z.array(z.string()),
   createdAt: timestamp,
   state: containerStateSchema,
+  /** While it runs, of one whose health is checked. */
+  health: healthSchema.optional(),
   tty: z.boolean(),
   openStdin: z.boolean(),
   autoRemove: z.boolean(),
@@ -153,6 +173,35 @@ const argument = z
   .max(131_072)
   .regex(/^[^\0]*$/, { error: 'an argument must not hold a NUL byte' });
 
+const healthTime = z
+  .int()
+  .min(1, { error: 'a time of a health check is at least 1 ms' })
+  .max(86_400_000, { error: 'a time of a health check is at most a day' });
+
+/** How the health of a container is checked, as Docker has it: what is absent is as the image says, else 30 s, 30 s, 0, 5 s and 3. */
+export const healthcheckSchema = z.strictObject({
+  /** ["NONE"], ["CMD", program, argument…] or ["CMD-SHELL", script]: exit status 0 is healthy. */
+  test: z
+    .array(argument)
+    .max(4096)
+    .refine(
+      ([kind, ...words]) =>
+        (kind === 'NONE' && words.length === 0) || (kind === 'CMD' && words.length > 0) || (kind === 'CMD-SHELL' && words.length === 1),
+      { error: 'a health check is ["NONE"], ["CMD", program, argument…] or ["CMD-SHELL", script]' },
+    )
+    .optional(),
+  /** From the end of one check to the next. */
+  intervalMs: healthTime.optional(),
+  /** What takes longer is killed and has failed. */
+  timeoutMs: healthTime.optional(),
+  /** After the start, in which failures do not count. */
+  startPeriodMs: z.int().min(0).max(86_400_000, { error: 'a time of a health check is at most a day' }).optional(),
+  /** From one check to the next while the start period lasts. */
+  startIntervalMs: healthTime.optional(),
+  /** Failures one after the other that make it unhealthy. */
+  retries: z.int().min(1, { error: 'a health check fails at least once' }).max(1_000_000).optional(),
+});
+
 /** Everything a person can ask for at create. Absent: the image's value, else the default. */
 export const createOptionsSchema = z.strictObject({
   image: z.string().min(1).max(512),
@@ -175,12 +224,15 @@ export const createOptionsSchema = z.strictObject({
   tty: z.boolean().optional(),
   openStdin: z.boolean().optional(),
   autoRemove: z.boolean().optional(),
+  /** Its first process is Strata's own, which reaps what loses its parent and hands signals on to the command. */
+  init: z.boolean().optional(),
   restartPolicy: restartPolicySchema.optional(),
   readOnlyRootfs: z.boolean().optional(),
   noNewPrivileges: z.boolean().optional(),
   capAdd: z.array(z.string().max(64)).max(64).optional(),
   capDrop: z.array(z.string().max(64)).max(64).optional(),
   seccomp: z.enum(['default', 'unconfined']).optional(),
+  healthcheck: healthcheckSchema.optional(),
   stopSignal: z.string().max(16).optional(),
   stopTimeoutMs: z.int().min(0).max(3_600_000).optional(),
   labels: z.record(z.string().max(256), z.string().max(4096)).optional(),
@@ -197,17 +249,27 @@ export type CreateOptions = z.infer<typeof createOptionsSchema>;
 export const terminalSizeSchema = z.strictObject({ columns: z.int().min(1).max(10_000), rows: z.int().min(1).max(10_000) });
 export type TerminalSize = z.infer<typeof terminalSizeSchema>;
 
+/** One that runs. Its command is cut off at maxSummaryCommandLength characters. */
 export const execSessionSchema = z.strictObject({
   id: execIdSchema,
   command: z.array(z.string()),
+  /** As it was asked for, or the container's own. */
+  user: z.string(),
   tty: z.boolean(),
+  /** It has no streams: it was started so, or a helper that it spoke through has gone. */
+  detached: z.boolean(),
   pid: z.int(),
   startedAt: timestamp,
 });
 export type ExecSession = z.infer<typeof execSessionSchema>;
 
+export const execSummarySchema = execSessionSchema.extend({ container: containerIdSchema, containerName: z.string() });
+export type ExecSummary = z.infer<typeof execSummarySchema>;
+
 /** Everything `inspect` shows. */
 export const containerDetailsSchema = containerSummarySchema.extend({
+  /** Of the run that is, or of the last one since the helper's start. */
+  health: healthDetailsSchema.optional(),
   options: createOptionsSchema,
   process: z.strictObject({
     args: z.array(z.string()),
@@ -302,6 +364,15 @@ export const imageSummarySchema = z.strictObject({
 });
 export type ImageSummary = z.infer<typeof imageSummarySchema>;
 
+const imageHealthcheckSchema = z.looseObject({
+  Test: z.array(z.string()).nullish(),
+  Interval: z.number().nullish(),
+  Timeout: z.number().nullish(),
+  StartPeriod: z.number().nullish(),
+  StartInterval: z.number().nullish(),
+  Retries: z.number().nullish(),
+});
+
 /** The part of an image-spec config that Strata reads. */
 export const imageConfigSchema = z.looseObject({
   created: z.string().optional(),
@@ -316,6 +387,9 @@ export const imageConfigSchema = z.looseObject({
       WorkingDir: z.string().optional(),
       Labels: z.record(z.string(), z.string()).nullish(),
       StopSignal: z.string().optional(),
+      /** Times in nanoseconds. One that is written in another way counts as none: it is no reason not to run the image. */
+      Healthcheck: imageHealthcheckSchema.nullish().catch(undefined),
+      Shell: z.array(z.string()).nullish().catch(undefined),
     })
     .optional(),
   rootfs: z.looseObject({ type: z.literal('layers'), diff_ids: z.array(digestSchema) }),

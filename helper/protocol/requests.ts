@@ -1,11 +1,20 @@
 import * as z from 'zod';
 import { epochSchema, eventFiltersSchema, eventPositionSchema, seqSchema } from './eventRecord.ts';
-import { containerIdSchema, containerReferenceSchema, digestSchema, execIdSchema, imageReferenceSchema, streamIdSchema } from './ids.ts';
+import {
+  containerIdSchema,
+  containerReferenceSchema,
+  digestSchema,
+  execIdSchema,
+  execReferenceSchema,
+  imageReferenceSchema,
+  streamIdSchema,
+} from './ids.ts';
 import {
   containerDetailsSchema,
   containerProcessSchema,
   containerSummarySchema,
   createOptionsSchema,
+  execSummarySchema,
   exitSchema,
   hostInfoSchema,
   imageDetailsSchema,
@@ -144,10 +153,15 @@ export const methods = {
     result: z.strictObject({ id: containerIdSchema, name: z.string(), warnings: z.array(z.string()) }),
   }),
   'container.start': method({
-    doc: 'Starts a container that is created or exited. With `attach` a stream of its output from this start on is opened first (stdin too when it has one).',
+    doc: 'Starts a container that is created or exited. With `attach` a stream of its output from this start on is opened first (stdin too when it has one, unless `stdin` is false).',
     role: 'control',
     timeoutMs: SHORT_MS,
-    params: z.strictObject({ container: containerReferenceSchema, attach: z.boolean().optional(), size: terminalSizeSchema.optional() }),
+    params: z.strictObject({
+      container: containerReferenceSchema,
+      attach: z.boolean().optional(),
+      stdin: z.boolean().optional(),
+      size: terminalSizeSchema.optional(),
+    }),
     result: z.strictObject({ pid: z.int(), stream: streamIdSchema.optional() }),
   }),
   'container.run': method({
@@ -248,14 +262,14 @@ export const methods = {
     result: z.strictObject({ stream: streamIdSchema, tty: z.boolean(), from: logPositionSchema }),
   }),
   'container.attach': method({
-    doc: "A stream of a running container's output from now on, and to its stdin when it has one. Closing the stream leaves the container alone.",
+    doc: "A stream of a running container's output from now on, and to its stdin when it has one (unless `stdin` is false). The input of several clients is one: it ends when one of them ends it and no other is joined that may go on. Closing the stream leaves the container, and the others, alone.",
     role: 'control',
     timeoutMs: SHORT_MS,
-    params: z.strictObject({ container: containerReferenceSchema, size: terminalSizeSchema.optional() }),
+    params: z.strictObject({ container: containerReferenceSchema, stdin: z.boolean().optional(), size: terminalSizeSchema.optional() }),
     result: z.strictObject({ stream: streamIdSchema, tty: z.boolean() }),
   }),
   'container.exec': method({
-    doc: "Runs another command in a running container. Its input and output are the stream's channels; its end is the event exec.exited and then the stream's close. Closing the stream hangs it up.",
+    doc: "Runs another command in a running container. Its input and output are the stream's channels; its end is the event exec.exited and then the stream's close. Closing the stream hangs it up. With `detach` it has no stream, what it writes is thrown away, and it goes on until it ends by itself, by exec.kill or with the container.",
     role: 'control',
     timeoutMs: SHORT_MS,
     params: z.strictObject({
@@ -265,16 +279,37 @@ export const methods = {
       workingDirectory: z.string().startsWith('/').optional(),
       user: z.string().max(256).optional(),
       tty: z.boolean().optional(),
+      /** Not with `detach`. */
       stdin: z.boolean().optional(),
       size: terminalSizeSchema.optional(),
+      detach: z.boolean().optional(),
     }),
-    result: z.strictObject({ exec: execIdSchema, pid: z.int(), stream: streamIdSchema }),
+    result: z.strictObject({ exec: execIdSchema, pid: z.int(), stream: streamIdSchema.optional() }),
   }),
-  'container.resize': method({
-    doc: 'Size of the terminal of a container, or of one of its exec sessions.',
+  'exec.list': method({
+    doc: 'The exec sessions that run, of one container or of all. Those of a container that an earlier version of Strata started are known as long as the helper that began them.',
+    role: 'observe',
+    timeoutMs: SHORT_MS,
+    params: z.strictObject({ container: containerReferenceSchema.optional() }),
+    result: z.strictObject({ sessions: z.array(execSummarySchema) }),
+  }),
+  'exec.kill': method({
+    doc: 'Sends a signal (SIGKILL where none is named) to the process of an exec session. EXEC_NOT_RUNNING where it has ended lately, EXEC_NOT_FOUND where nothing is known of it.',
     role: 'control',
     timeoutMs: SHORT_MS,
-    params: z.strictObject({ container: containerReferenceSchema, exec: execIdSchema.optional(), size: terminalSizeSchema }),
+    params: z.strictObject({ session: execReferenceSchema, signal: z.string().max(16).optional() }),
+    result: z.strictObject({ exec: execIdSchema }),
+  }),
+  'container.resize': method({
+    doc: "Size of the terminal of a container, or of one of its exec sessions. With `stream` (of container.run, start or attach) it is the size of that client's window: of several the terminal has the size of the one that was used last, by joining or typing.",
+    role: 'control',
+    timeoutMs: SHORT_MS,
+    params: z.strictObject({
+      container: containerReferenceSchema,
+      exec: execIdSchema.optional(),
+      stream: streamIdSchema.optional(),
+      size: terminalSizeSchema,
+    }),
     result: empty,
   }),
   'container.update': method({

@@ -1,5 +1,6 @@
 import type { StatsSampler } from '../cgroups/sampler.ts';
 import type { ContainerService } from '../containers/containerService.ts';
+import type { ContainerExecs } from '../containers/execs.ts';
 import type { ContainerInspection } from '../containers/inspection.ts';
 import type { ContainerRegistry } from '../containers/registry.ts';
 import type { ContainerStreams } from '../containers/streams.ts';
@@ -28,6 +29,7 @@ export interface Services {
   readonly registry: ContainerRegistry;
   readonly containers: ContainerService;
   readonly streams: ContainerStreams;
+  readonly execs: ContainerExecs;
   readonly inspection: ContainerInspection;
   readonly sampler: StatsSampler;
   readonly images: ImageStore;
@@ -45,6 +47,7 @@ export function createHandlers(services: Services): Handlers<Session> {
     ...eventHandlers(services),
     ...containerHandlers(services),
     ...streamHandlers(services),
+    ...execHandlers(services),
     ...statsHandlers(services),
     ...imageHandlers(services),
     ...layerHandlers(services),
@@ -52,7 +55,7 @@ export function createHandlers(services: Services): Handlers<Session> {
 }
 
 type Part<Prefix extends string> = Pick<Handlers<Session>, Extract<keyof Handlers<Session>, `${Prefix}.${string}`>>;
-type StreamMethod = 'container.start' | 'container.run' | 'container.logs' | 'container.attach' | 'container.exec';
+type StreamMethod = 'container.start' | 'container.run' | 'container.logs' | 'container.attach';
 
 function hostHandlers({ version, host }: Services): Pick<Handlers<Session>, 'hello' | 'host.info'> {
   return {
@@ -96,15 +99,17 @@ function hello(params: Params<'hello'>, session: Session, version: string): Meth
   return { protocol: { ...PROTOCOL_VERSION }, helperVersion: version, role: session.role, capabilities: [] };
 }
 
-function containerHandlers({ containers, inspection, streams }: Services): Omit<Part<'container'>, StreamMethod> {
+function containerHandlers({ containers, inspection, streams }: Services): Omit<Part<'container'>, StreamMethod | 'container.exec'> {
   return {
     'container.list': ({ all }) => ({ containers: containers.list(all) }),
     'container.inspect': ({ container }) => inspection.details(container),
     'container.create': ({ options }) => containers.create(options),
-    'container.stop': async ({ container, signal, graceMs }, _, abort) => ({
-      exit: await containers.stop(container, { signal, graceMs, abort }),
+    'container.stop': async ({ container, signal, graceMs }, { user }, abort) => ({
+      exit: await containers.stop(container, { user, signal, graceMs, abort }),
     }),
-    'container.restart': async ({ container, signal, graceMs }) => ({ pid: await containers.restart(container, { signal, graceMs }) }),
+    'container.restart': async ({ container, signal, graceMs }, { user }) => ({
+      pid: await containers.restart(container, { user, signal, graceMs }),
+    }),
     'container.pause': async ({ container }) => {
       await containers.pause(container);
       return {};
@@ -113,18 +118,18 @@ function containerHandlers({ containers, inspection, streams }: Services): Omit<
       await containers.resume(container);
       return {};
     },
-    'container.kill': async ({ container, signal }) => {
-      await containers.kill(container, signal);
+    'container.kill': async ({ container, signal }, { user }) => {
+      await containers.kill(container, signal, user);
       return {};
     },
-    'container.remove': async ({ container, force }) => ({ id: await containers.remove(container, force ?? false) }),
+    'container.remove': async ({ container, force }, { user }) => ({ id: await containers.remove(container, force ?? false, user) }),
     'container.rename': async ({ container, name }) => {
       await containers.rename(container, name);
       return {};
     },
     'container.wait': async ({ container }, _, signal) => ({ exit: await containers.wait(container, signal) }),
-    'container.resize': async ({ container, exec, size }) => {
-      await streams.resize(container, exec, size);
+    'container.resize': async ({ container, exec, stream, size }, session) => {
+      await streams.resize(container, size, { exec, stream: stream === undefined ? undefined : session.connection.stream(stream) });
       return {};
     },
     'container.update': ({ container, limits, restartPolicy }) => containers.update(container, limits, restartPolicy),
@@ -134,11 +139,11 @@ function containerHandlers({ containers, inspection, streams }: Services): Omit<
 
 function streamHandlers({ containers, registry, streams }: Services): Pick<Handlers<Session>, StreamMethod> {
   return {
-    'container.start': async ({ container, attach, size }, session, signal) => {
+    'container.start': async ({ container, attach, stdin, size }, session, signal) => {
       const { id } = registry.find(container);
       if (attach !== true) return { pid: await containers.start(container, { signal }) };
       return await session.withStream(signal, async (stream) => {
-        const pid = await containers.start(container, { attachment: { stream, size }, signal });
+        const pid = await containers.start(container, { attachment: { stream, stdin, size }, signal });
         session.watch(id);
         return { pid };
       });
@@ -162,19 +167,27 @@ function streamHandlers({ containers, registry, streams }: Services): Pick<Handl
         return { tty, from };
       });
     },
-    'container.attach': async ({ container, size }, session, signal) => {
+    'container.attach': async ({ container, stdin, size }, session, signal) => {
       const tty = streams.isTty(container);
       return await session.withStream(signal, async (stream) => {
-        await streams.attach(container, { stream, size });
+        await streams.attach(container, { stream, stdin, size });
         return { tty };
       });
     },
+  };
+}
+
+function execHandlers({ registry, execs }: Services): Pick<Handlers<Session>, 'container.exec'> & Part<'exec'> {
+  return {
     'container.exec': async (params, session, signal) => {
       const { id } = registry.find(params.container);
+      if (params.detach === true) return await execs.runDetached(params, signal);
       return await session.withStream(signal, (stream) =>
-        streams.exec(params, stream, (exec, end) => session.connection.notify('exec.exited', { container: id, exec, ...end })),
+        execs.run(params, stream, (exec, end) => session.connection.notify('exec.exited', { container: id, exec, ...end })),
       );
     },
+    'exec.list': ({ container }) => ({ sessions: execs.list(container) }),
+    'exec.kill': async ({ session, signal }) => ({ exec: await execs.kill(session, signal) }),
   };
 }
 

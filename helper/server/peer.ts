@@ -27,6 +27,19 @@ export function lookUpGroup(name: string, groupFile = '/etc/group'): number | un
   return Number.isInteger(gid) ? gid : undefined;
 }
 
+/** Name of a user in /etc/passwd, or "uid 1000". */
+export function userName(uid: number, passwdFile = '/etc/passwd'): string {
+  try {
+    const fields = readFileSync(passwdFile, 'utf8')
+      .split('\n')
+      .map((line) => line.split(':'))
+      .find(([, , number]) => number === String(uid));
+    return fields?.[0]?.slice(0, 32) ?? `uid ${uid}`;
+  } catch {
+    return `uid ${uid}`;
+  }
+}
+
 /** Pure. Who got as far as connecting may read; control is for root, the owner and the group. */
 export function roleOf(peer: Peer, rules: AccessRules): Role {
   const inGroup = rules.groupGid !== undefined && (peer.gid === rules.groupGid || peer.groups.includes(rules.groupGid));

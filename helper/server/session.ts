@@ -20,6 +20,8 @@ const tryAgainLater = 1013;
 export class Session implements Caller {
   readonly role: Role;
   readonly connection: Connection;
+  /** Who it is, for people. */
+  readonly user: string;
   greeted = false;
   inFlight = 0;
   readonly #hub: EventHub;
@@ -30,8 +32,9 @@ export class Session implements Caller {
   #subscribed = false;
   #stopStats: (() => void) | undefined;
 
-  constructor(options: { role: Role; connection: Connection; hub: EventHub; log: Logger }) {
+  constructor(options: { role: Role; user: string; connection: Connection; hub: EventHub; log: Logger }) {
     this.role = options.role;
+    this.user = options.user;
     this.connection = options.connection;
     this.#hub = options.hub;
     this.#log = options.log;

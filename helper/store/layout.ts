@@ -75,6 +75,8 @@ export interface ContainerPaths {
   readonly supervisor: string;
   /** When and as which process it was started: true in this boot only. */
   readonly started: string;
+  /** What its health checks have found. */
+  readonly health: string;
   /** In the place of `exit` where that could not be written. */
   readonly runExit: string;
 }
@@ -95,6 +97,7 @@ function containerPaths(state: string, run: string): ContainerPaths {
     socket: `${run}/control.sock`,
     supervisor: `${run}/state.json`,
     started: `${run}/started.json`,
+    health: `${run}/health.json`,
     runExit: `${run}/exit.json`,
   };
 }

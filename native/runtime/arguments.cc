@@ -54,6 +54,15 @@ Outcome<IdMapping> parse_mapping(const std::string& text) {
   return IdMapping{numbers[0], numbers[1], numbers[2]};
 }
 
+Outcome<int> parse_wire(const std::string& text) {
+  int number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < kOldestWire || number > kWire) {
+    return refuse(ErrorCode::kInvalidRequest, "--wire must be " + std::to_string(kOldestWire) + " to " + std::to_string(kWire));
+  }
+  return number;
+}
+
 bool is_plain_id(const std::string& id) {
   return !id.empty() && id.size() <= 128 && id.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == std::string::npos && id.front() != '.';
 }
@@ -79,6 +88,8 @@ Outcome<SupervisorParams> parse_supervise(const std::vector<std::string>& argume
       namespaces = value;
     } else if (name == "--trace") {
       params.trace = value;
+    } else if (name == "--wire") {
+      params.wire = TRY(parse_wire(value));
     } else if (name == "--uid-map") {
       params.sandbox.uid_map.push_back(TRY(parse_mapping(value)));
     } else if (name == "--gid-map") {

@@ -14,6 +14,7 @@
 #include <array>
 #include <csignal>
 
+#include "runtime/clock.h"
 #include "runtime/console.h"
 #include "runtime/launch.h"
 
@@ -22,6 +23,33 @@ namespace {
 
 // How much may wait for one slow reader in the supervisor's memory.
 constexpr std::size_t kMaxQueued = 65536;
+// How much of a command line is kept to be shown.
+constexpr std::size_t kMaxShownCommand = 4096;
+
+std::vector<std::string> shortened(const std::vector<std::string>& args) {
+  std::vector<std::string> kept;
+  std::size_t room = kMaxShownCommand;
+  for (const std::string& arg : args) {
+    std::size_t size = std::min(arg.size(), room);
+    while (size < arg.size() && size > 0 && (static_cast<unsigned char>(arg[size]) & 0xC0) == 0x80) {
+      --size;  // not in the middle of a character
+    }
+    kept.push_back(arg.substr(0, size));
+    room -= std::min(room, size + 1);  // an empty argument counts, too
+    if (room == 0) {
+      break;
+    }
+  }
+  return kept;
+}
+
+Outcome<UniqueFd> open_null(int flags) {
+  UniqueFd null(::open("/dev/null", flags | O_CLOEXEC));
+  if (!null) {
+    return refuse_errno(ErrorCode::kInternal, "open '/dev/null'");
+  }
+  return null;
+}
 
 }  // namespace
 
@@ -56,6 +84,10 @@ ExecSession::~ExecSession() {
 Done ExecSession::spawn(const ExecParams& params) {
   terminal_ = params.process.terminal;
   attach_stdin_ = params.attach_stdin;
+  detached_ = params.detach;
+  client_id_ = params.id;
+  user_ = params.process.username.empty() ? std::to_string(params.process.uid) + ":" + std::to_string(params.process.gid) : params.process.username;
+  command_ = shortened(params.process.args);
   auto [own_end, child_end] = TRY(Channel::make_pair());
   // The pidfd; a terminal, its output, its input.
   reserve_ = TRY(own_end.reserve(terminal_ ? 4 : 1));
@@ -67,15 +99,17 @@ Done ExecSession::spawn(const ExecParams& params) {
     if (attach_stdin_) {
       TRY(make_pipe(root, child_stdio[0], input));
     } else {
-      child_stdio[0].reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-      if (!child_stdio[0]) {
-        return refuse_errno(ErrorCode::kInternal, "open '/dev/null'");
-      }
+      child_stdio[0] = TRY(open_null(O_RDONLY));
     }
-    TRY(make_pipe(root, stdout_.end, child_stdio[1]));
-    TRY(make_pipe(root, stderr_.end, child_stdio[2]));
-    ::fcntl(stdout_.end.get(), F_SETFL, O_NONBLOCK);
-    ::fcntl(stderr_.end.get(), F_SETFL, O_NONBLOCK);
+    if (detached_) {
+      child_stdio[1] = TRY(open_null(O_WRONLY));
+      child_stdio[2] = TRY(open_null(O_WRONLY));
+    } else {
+      TRY(make_pipe(root, stdout_.end, child_stdio[1]));
+      TRY(make_pipe(root, stderr_.end, child_stdio[2]));
+      ::fcntl(stdout_.end.get(), F_SETFL, O_NONBLOCK);
+      ::fcntl(stderr_.end.get(), F_SETFL, O_NONBLOCK);
+    }
   }
   child_ = TRY(SharedPid::make());
   bool in_unified = false;
@@ -208,6 +242,8 @@ void ExecSession::conclude() {
     return;
   }
   started_ = true;
+  started_at_ = nanoseconds_now();
+  start_time_ = process_start_time(pid_);
   if (terminal_) {
     ::fcntl(console_.get(), F_SETFL, O_RDWR | O_NONBLOCK);
     if (attach_stdin_) {
@@ -218,6 +254,8 @@ void ExecSession::conclude() {
   handlers_.started(*this);
   if (abandoned_) {
     abandon();
+  } else if (detached_) {
+    watch_streams();
   } else if (attach_stdin_) {
     host_.server.send(owner_, FrameType::kCredit, id_, {reinterpret_cast<const char*>(&kStdinCredit), sizeof kStdinCredit});
   }
@@ -239,6 +277,9 @@ void ExecSession::on_reaped() {
     drain_channel();
   }
   stdin_.close();
+  if (detached_) {
+    close_stream(stdout_);  // what others go on to write to its terminal must not be read for ever
+  }
   watch_streams();
   if (stdout_.end) {
     pump(stdout_);
@@ -272,7 +313,7 @@ void ExecSession::resume_output() {
 void ExecSession::watch_streams() {
   for (Stream* stream : {&stdout_, &stderr_}) {
     // A stream that is not read must not be watched at all: its hang-up would be reported for ever.
-    const bool wanted = stream->end && started_ && !status_ && credit_ > 0 && host_.server.queued_bytes(owner_) < kMaxQueued;
+    const bool wanted = stream->end && started_ && !status_ && may_read();
     if (wanted == stream->watched) {
       continue;
     }
@@ -285,6 +326,9 @@ void ExecSession::watch_streams() {
   }
 }
 
+// What a detached one writes to its terminal nobody will ever read; it must not wait for that.
+bool ExecSession::may_read() const { return detached_ || (credit_ > 0 && host_.server.queued_bytes(owner_) < kMaxQueued); }
+
 void ExecSession::pump(Stream& stream) {
   if (read_stream(stream)) {
     close_stream(stream);
@@ -295,10 +339,10 @@ void ExecSession::pump(Stream& stream) {
 
 bool ExecSession::read_stream(Stream& stream) {
   static std::array<char, 32768> buffer;
-  while (credit_ > 0 && host_.server.queued_bytes(owner_) < kMaxQueued) {
-    const ssize_t count = ::read(stream.end.get(), buffer.data(), std::min<std::size_t>(buffer.size(), credit_));
+  while (may_read()) {
+    const ssize_t count = ::read(stream.end.get(), buffer.data(), detached_ ? buffer.size() : std::min<std::size_t>(buffer.size(), credit_));
     if (count > 0) {
-      credit_ -= static_cast<std::uint64_t>(count);
+      credit_ -= detached_ ? 0 : static_cast<std::uint64_t>(count);
       host_.server.send(owner_, stream.type, id_, {buffer.data(), static_cast<std::size_t>(count)});
       if (!status_) {
         return false;  // one chunk a turn while it lives; the rest of what is left afterwards
@@ -330,6 +374,34 @@ Done ExecSession::resize(ConsoleSize size) {
     return refuse(ErrorCode::kInvalidRequest, "session " + std::to_string(id_) + " has no terminal");
   }
   return resize_console(console_.get(), size);
+}
+
+Done ExecSession::signal(int number, bool whole_group) const {
+  if (!is_running()) {
+    return refuse(ErrorCode::kNoSuchSession, "session " + std::to_string(id_) + " does not run its command");
+  }
+  // It leads a session of its own. Until it is reaped its number, and so its group's, can be nobody else's.
+  const long sent = whole_group ? ::kill(-pid_, number) : ::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0);
+  if (sent < 0 && errno != ESRCH) {
+    return refuse_errno(ErrorCode::kInternal, "send signal " + std::to_string(number));
+  }
+  return {};
+}
+
+std::string ExecSession::to_json() const {
+  JsonWriter json;
+  json.begin_object();
+  json.field("session", static_cast<std::int64_t>(id_));
+  json.field("id", client_id_);
+  json.field("pid", static_cast<std::int64_t>(pid_));
+  json.field("startTime", start_time_);
+  json.field("startedAt", rfc3339(started_at_));
+  json.field("command", command_);
+  json.field("user", user_);
+  json.field("terminal", terminal_);
+  json.field("detached", detached_ || abandoned_);
+  json.end_object();
+  return json.take();
 }
 
 void ExecSession::abandon() {

@@ -1,4 +1,5 @@
-// One exec: a process of the container that the supervisor forked, with its streams, owned by the connection that asked for it.
+// One exec: a process of the container that the supervisor forked. Its streams belong to the connection that asked for it; a detached one has none, and outlives
+// every connection, as does what ignores its hang-up: until it is reaped it is there to be listed and signalled.
 //
 // Lifecycle: spawn → (the one in between has ended, and the channel) started or failed → (pidfd) reaped → streams drained → ended. Output is read only while the owner has
 // granted credit and takes what is queued, so one slow reader stops one exec and nothing else.
@@ -45,11 +46,16 @@ class ExecSession {
   [[nodiscard]] pid_t pid() const { return pid_; }
   [[nodiscard]] bool has_run() const { return started_; }
   [[nodiscard]] int wait_status() const { return status_.value_or(0); }
+  // While it runs its command: an object of the method `sessions`.
+  [[nodiscard]] bool is_running() const { return started_ && !status_; }
+  [[nodiscard]] std::string to_json() const;
 
   bool push_stdin(std::string_view bytes);
   void grant_output(std::uint32_t bytes);
   void resume_output();
   Done resize(ConsoleSize size);
+  // To its process, or to all of the process group that it leads.
+  Done signal(int number, bool whole_group) const;
   // The owner is gone: a terminal hangs up, pipes close. The process is reaped when it ends.
   void abandon();
   // The container ended: everything of it is dead. Reaps and ends at once.
@@ -71,6 +77,7 @@ class ExecSession {
   void conclude();
   void drain_channel();
   void on_reaped();
+  [[nodiscard]] bool may_read() const;
   void pump(Stream& stream);
   // Reads until the credit, the data or the stream ends. True where nothing more can come.
   bool read_stream(Stream& stream);
@@ -91,8 +98,12 @@ class ExecSession {
   StdinQueue stdin_;
   Stream stdout_{FrameType::kStdout, {}, false}, stderr_{FrameType::kStderr, {}, false};
   std::uint64_t credit_ = 0;
-  bool terminal_ = false, attach_stdin_ = false, executing_ = false, started_ = false, abandoned_ = false, ended_ = false;
+  bool terminal_ = false, attach_stdin_ = false, detached_ = false, executing_ = false, started_ = false, abandoned_ = false, ended_ = false;
   std::optional<int> status_;
+  // For whoever asks what runs.
+  std::string client_id_, user_;
+  std::vector<std::string> command_;
+  std::uint64_t started_at_ = 0, start_time_ = 0;
 };
 
 // waitpid without EINTR; the status as wait(2) gives it.

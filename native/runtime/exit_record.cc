@@ -37,6 +37,15 @@ std::string ExitRecord::to_json() const {
   number("memoryPeakBytes", memory_peak_bytes);
   json.field("startedAt", rfc3339(started_at != 0 ? started_at : finished_at));
   json.field("finishedAt", rfc3339(finished_at));
+  if (tells_requests && requested) {
+    json.begin_object("requested");
+    json.field("signal", requested->number);
+    json.field("at", rfc3339(requested->at));
+    json.field("note", requested->note);
+    json.end_object();
+  } else if (tells_requests) {
+    json.null_field("requested");
+  }
   if (!error_json.empty()) {
     json.raw_field("error", error_json);
   }

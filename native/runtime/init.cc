@@ -93,22 +93,26 @@ Outcome<CreateParams> read_order_params(int memory_file) {
   return read_create_params(root["params"]);
 }
 
-// kCreate's descriptors: the request, the root, the seccomp program (if any), three standard streams (no terminal), the binds.
+// kCreate's descriptors: the request, the root, the seccomp program (if any), this program's file (for an init), three standard streams (no terminal), the binds.
 struct OrderFds {
-  UniqueFd request, root, seccomp;
+  UniqueFd request, root, seccomp, init_program;
   std::vector<UniqueFd> stdio, binds;
 };
 
-Outcome<OrderFds> sort_fds(Message& order, bool has_seccomp, bool terminal) {
+Outcome<OrderFds> sort_fds(Message& order, const CreateOrder& how, bool terminal) {
   OrderFds fds;
-  const std::size_t stdio_from = has_seccomp ? 3 : 2;
+  const std::size_t init_program_at = how.has_seccomp ? 3 : 2;
+  const std::size_t stdio_from = init_program_at + (how.has_init_program ? 1 : 0);
   const std::size_t binds_from = stdio_from + (terminal ? 0 : 3);
   if (order.fds.size() < binds_from) {
     return refuse(ErrorCode::kInternal, "the order came with too few descriptors");
   }
   fds.root = std::move(order.fds[1]);
-  if (has_seccomp) {
+  if (how.has_seccomp) {
     fds.seccomp = std::move(order.fds[2]);
+  }
+  if (how.has_init_program) {
+    fds.init_program = std::move(order.fds[init_program_at]);
   }
   for (std::size_t i = stdio_from; i < order.fds.size(); ++i) {
     (i < binds_from ? fds.stdio : fds.binds).push_back(std::move(order.fds[i]));
@@ -129,11 +133,11 @@ Failure create_and_start(const Channel& channel, const NamespaceFlags& namespace
   trace::mark("read the config");
   OciConfig& config = params->config;
   config.process.console_size = params->console_size;
-  auto fds = sort_fds(order, how.has_seccomp, config.process.terminal);
+  auto fds = sort_fds(order, how, config.process.terminal);
   if (!fds) {
     return std::move(fds).error();
   }
-  Launch launch(real_sys(), channel, config.process);
+  Launch launch(real_sys(), channel, config.process, {.init_program = fds->init_program.get()});
   const auto prepare = [&]() -> Done {
     if (namespaces.time) {
       TRY(set_time_offsets(config, time_offsets));

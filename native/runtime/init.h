@@ -18,9 +18,12 @@ struct NamespaceFlags {
 
 // What kCreate's text says.
 struct CreateOrder {
-  bool wait_for_start = false, has_seccomp = false;
-  [[nodiscard]] std::string encode() const { return {wait_for_start ? 'c' : 'r', has_seccomp ? 's' : '-'}; }
-  static CreateOrder decode(const std::string& text) { return {text.size() == 2 && text[0] == 'c', text.size() == 2 && text[1] == 's'}; }
+  bool wait_for_start = false, has_seccomp = false, has_init_program = false;
+  [[nodiscard]] std::string encode() const { return {wait_for_start ? 'c' : 'r', has_seccomp ? 's' : '-', has_init_program ? 'i' : '-'}; }
+  static CreateOrder decode(const std::string& text) {
+    const bool whole = text.size() == 3;
+    return {whole && text[0] == 'c', whole && text[1] == 's', whole && text[2] == 'i'};
+  }
 };
 
 // Steps that every first process takes, whoever started it.

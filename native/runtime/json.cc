@@ -272,6 +272,18 @@ void JsonWriter::field(const char* field_name, bool value) {
   name(field_name);
   text_ += value ? "true" : "false";
 }
+void JsonWriter::field(const char* field_name, const std::vector<std::string>& values) {
+  name(field_name);
+  text_ += '[';
+  for (const std::string& value : values) {
+    if (&value != &values.front()) {
+      text_ += ',';
+    }
+    quote(value);
+  }
+  text_ += ']';
+}
+
 void JsonWriter::null_field(const char* field_name) {
   name(field_name);
   text_ += "null";

@@ -79,6 +79,7 @@ class JsonWriter {
   void field(const char* name, int value) { field(name, static_cast<std::int64_t>(value)); }
   void field(const char* name, std::uint64_t value);
   void field(const char* name, bool value);
+  void field(const char* name, const std::vector<std::string>& values);
   void null_field(const char* name);
   // `json` is a JSON text already.
   void raw_field(const char* name, std::string_view json);

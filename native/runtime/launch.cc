@@ -13,8 +13,10 @@
 #include <climits>
 #include <csignal>
 
+#include "runtime/command.h"
 #include "runtime/console.h"
 #include "runtime/credentials.h"
+#include "runtime/init_program.h"
 #include "runtime/oci_process_extras.h"
 #include "runtime/seccomp.h"
 #include "runtime/trace.h"
@@ -23,51 +25,6 @@ namespace strata::runtime {
 namespace {
 
 constexpr char kDefaultPath[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-std::string value_of(const std::vector<std::string>& environment, std::string_view name) {
-  for (const std::string& entry : environment) {
-    if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=') {
-      return entry.substr(name.size() + 1);
-    }
-  }
-  return {};
-}
-
-std::vector<char*> pointers(const std::vector<std::string>& texts) {
-  std::vector<char*> list;
-  list.reserve(texts.size() + 1);
-  for (const std::string& text : texts) {
-    list.push_back(const_cast<char*>(text.c_str()));
-  }
-  list.push_back(nullptr);
-  return list;
-}
-
-bool is_directory(const std::string& path) {
-  struct stat status {};
-  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-}
-
-Failure not_started(const std::string& command, int reason) {
-  if (reason == ENOENT || reason == ENOTDIR) {
-    if (::access(command.c_str(), F_OK) == 0) {
-      return Failure(ErrorCode::kCommandNotFound, Error{ENOENT, "start '" + command + "'", "the file is there, but the interpreter or loader that it names is not in the image"}, command);
-    }
-    return Failure(ErrorCode::kCommandNotFound, Error{ENOENT, "start '" + command + "'", "no such file in the container"}, command);
-  }
-  std::string hint;
-  if (reason == EACCES) {
-    hint = is_directory(command) ? "it is a directory" : "it lacks the execute permission for this user, or lies on a noexec mount";
-  } else if (reason == ENOEXEC) {
-    hint = "no program for this machine: another architecture, or a script without #!";
-  }
-  return Failure(ErrorCode::kCommandNotExecutable, Error{reason, "start '" + command + "'", hint}, command);
-}
-
-// Engines look for these words to tell exit status 127 from others.
-Failure not_in_path(const std::string& command, const std::string& path) {
-  return Failure(ErrorCode::kCommandNotFound, Error{ENOENT, "exec '" + command + "': executable file not found in $PATH", "PATH is " + path}, command);
-}
 
 bool is_null_device(const struct stat& status) { return S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3); }
 
@@ -303,44 +260,8 @@ Failure Launch::execute(int seccomp) {
       return std::move(loaded).error();
     }
   }
-  return run_command();
-}
-
-Failure Launch::run_command() {
   trace::mark("load the seccomp filter; execve follows");
-  const std::vector<char*> arguments = pointers(process_.args);
-  const std::vector<char*> environment = pointers(environment_);
-  const std::string& command = process_.args.front();
-  if (command.find('/') != std::string::npos) {
-    ::execve(command.c_str(), arguments.data(), environment.data());
-    return not_started(command, errno);
-  }
-  std::string path = value_of(environment_, "PATH");
-  std::string refused;
-  int refusal = 0;
-  while (true) {
-    const std::size_t colon = path.find(':');
-    const std::string folder = path.substr(0, colon);
-    const std::string candidate = (folder.empty() ? "." : folder) + "/" + command;
-    ::execve(candidate.c_str(), arguments.data(), environment.data());
-    // As a shell: go on after what is not there, remember what is there but cannot be run.
-    if (errno != ENOENT && errno != ENOTDIR && refusal == 0) {
-      if (const int reason = errno; reason != EACCES || !is_directory(candidate)) {
-        refusal = reason;
-        refused = candidate;
-      }
-    } else if (errno == ENOENT && refusal == 0 && ::access(candidate.c_str(), F_OK) == 0) {
-      return not_started(candidate, ENOENT);
-    }
-    if (colon == std::string::npos) {
-      break;
-    }
-    path = path.substr(colon + 1);
-  }
-  if (refusal != 0) {
-    return not_started(refused, refusal);
-  }
-  return not_in_path(command, value_of(environment_, "PATH"));
+  return options_.init_program < 0 ? execute_command(process_.args, environment_) : execute_init_program(options_.init_program, *channel_, process_.args, environment_);
 }
 
 }  // namespace strata::runtime

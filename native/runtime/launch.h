@@ -16,6 +16,7 @@ struct LaunchOptions {
   unsigned preserved_fds = 0;           // from 3 on
   unsigned seccomp_flags = 0;           // SECCOMP_FILTER_FLAG_*
   bool has_listener = false;            // the filter notifies: its descriptor goes out as kListener
+  int init_program = -1;                // a descriptor of this program's own file: it becomes the parent of the command (init_program.h)
   bool plain_line_feeds = false;        // the terminal puts no carriage return before one: whoever shows its output does
 };
 
@@ -41,7 +42,6 @@ class Launch {
   [[nodiscard]] Done enter_working_directory() const;
   Done restrict(int seccomp);
   Done use_filter(int seccomp);
-  Failure run_command();
 
   Sys& sys_;
   const Channel* channel_;

@@ -3,11 +3,13 @@
 
 #include <array>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <vector>
 
 #include "runtime/arguments.h"
 #include "runtime/features.h"
+#include "runtime/init_program.h"
 #include "runtime/oci/front_door.h"
 #include "runtime/own_binary.h"
 #include "runtime/seccomp.h"
@@ -19,7 +21,7 @@ namespace {
 using strata::runtime::Failure;
 
 constexpr char kUsage[] =
-    "usage: strata-runtime supervise --id ID --run-dir DIR --cgroup-path PATH [--namespaces LIST] [--uid-map C:H:N]... [--gid-map C:H:N]... [--trace FILE]\n"
+    "usage: strata-runtime supervise --id ID --run-dir DIR --cgroup-path PATH [--namespaces LIST] [--uid-map C:H:N]... [--gid-map C:H:N]... [--wire N] [--trace FILE]\n"
     "       strata-runtime compile-seccomp --output FILE   (an OCI linux.seccomp object on stdin)\n"
     "       strata-runtime probe\n";
 
@@ -45,6 +47,9 @@ int compile(const std::vector<std::string>& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 0 && std::strcmp(argv[0], strata::runtime::kInitProgramName) == 0) {
+    return strata::runtime::run_init_program(argc, argv);
+  }
   const std::string command = argc > 1 ? argv[1] : "";
   const std::vector<std::string> arguments(argv + (argc > 1 ? 2 : argc), argv + argc);
   const std::vector<std::string> all(argv + (argc > 0 ? 1 : 0), argv + argc);

@@ -46,6 +46,14 @@ bool is_sealed() {
 
 }  // namespace
 
+Outcome<UniqueFd> open_own_file() {
+  UniqueFd file(::open(kOwnFile, O_PATH | O_CLOEXEC));
+  if (!file) {
+    return refuse_errno(ErrorCode::kInternal, "open the runtime's own file");
+  }
+  return file;
+}
+
 Done run_from_read_only_mount(char* const* argv) {
   struct statvfs mount {};
   if (::statvfs(kOwnFile, &mount) < 0) {

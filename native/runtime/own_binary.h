@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/unique_fd.h"
 #include "runtime/failure.h"
 
 namespace strata::runtime {
@@ -10,5 +11,8 @@ namespace strata::runtime {
 // Who may not mount (no root) runs from a sealed copy in memory, or from the file itself where only root can write it.
 // Returns at once where that is so already; else executes the program anew, with the same arguments.
 Done run_from_read_only_mount(char* const* argv);
+
+// The file that this process was executed from, to be executed once more where a container can see it: after run_from_read_only_mount nobody can write to it.
+Outcome<UniqueFd> open_own_file();
 
 }  // namespace strata::runtime

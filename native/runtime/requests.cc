@@ -3,6 +3,8 @@
 namespace strata::runtime {
 namespace {
 
+constexpr std::size_t kMaxExecId = 64;
+
 Outcome<std::string> absolute(const Json& json) {
   std::string path = TRY(json.text());
   if (!path.starts_with('/')) {
@@ -43,6 +45,7 @@ Outcome<CreateParams> read_create_params(const Json& params) {
   create.exit_path = TRY(absolute(params["exit"]["path"]));
   create.durable = TRY(params["exit"]["durable"].boolean_or(false));
   create.open_stdin = TRY(params["openStdin"].boolean_or(false));
+  create.init = TRY(params["init"].boolean_or(false));
   create.console_size = TRY(read_console_size(params["consoleSize"], "columns", "rows"));
   if (!create.console_size) {
     create.console_size = create.config.process.console_size;
@@ -59,6 +62,14 @@ Outcome<ExecParams> read_exec_params(const Json& params) {
   ExecParams exec;
   exec.process = TRY(read_process(params["process"]));
   exec.attach_stdin = TRY(params["attachStdin"].boolean_or(false));
+  exec.detach = TRY(params["detach"].boolean_or(false));
+  if (exec.detach && exec.attach_stdin) {
+    return params["attachStdin"].wrong("false with detach");
+  }
+  exec.id = TRY(params["id"].text_or(""));
+  if (exec.id.size() > kMaxExecId || exec.id.find_first_not_of("0123456789abcdefghijklmnopqrstuvwxyz") != std::string::npos) {
+    return params["id"].wrong("up to 64 lower-case letters and digits");
+  }
   if (const auto size = TRY(read_console_size(params["consoleSize"], "columns", "rows"))) {
     exec.process.console_size = size;
   }

@@ -14,6 +14,7 @@ struct CreateParams {
   std::optional<OverlayParams> overlay;
   std::string log_path, exit_path, seccomp_program;
   bool durable = false, open_stdin = false;
+  bool init = false;  // a first process of the runtime's own is the parent of the command
   std::optional<ConsoleSize> console_size;
 };
 Outcome<CreateParams> read_create_params(const Json& params);
@@ -21,6 +22,8 @@ Outcome<CreateParams> read_create_params(const Json& params);
 struct ExecParams {
   OciProcess process;
   bool attach_stdin = false;
+  bool detach = false;  // no streams, and nobody's leaving ends it
+  std::string id;       // what the client calls it, or empty
 };
 Outcome<ExecParams> read_exec_params(const Json& params);
 

@@ -47,6 +47,7 @@ Supervisor::Supervisor(const SupervisorParams& params, Cgroup cgroup)
         server_.send(connection, FrameType::kCredit, 0, {reinterpret_cast<const char*>(&bytes), sizeof bytes});
       }) {
   exit_.id = params_.id;
+  exit_.tells_requests = params_.wire >= 2;
 }
 
 Done Supervisor::prepare() {

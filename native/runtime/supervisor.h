@@ -23,8 +23,12 @@
 
 namespace strata::runtime {
 
+// Versions of the control protocol (docs/supervisor.md) that a supervisor speaks: this one, and the one before it for helpers that are older.
+inline constexpr int kWire = 2, kOldestWire = 1;
+
 struct SupervisorParams {
   std::string id, run_dir, cgroup_path;
+  int wire = kWire;   // the greatest that it owns up to: with less it is to helpers what one of that version was
   std::string trace;  // a file, or empty
   SandboxParams sandbox;
 };
@@ -49,7 +53,7 @@ class Supervisor {
     std::string id;  // as JSON
   };
 
-  // ---- requests (supervisor_requests.cc)
+  // ---- requests (supervisor_requests.cc; what belongs to exec in supervisor_execs.cc)
   void on_frame(ConnectionId connection, const Frame& frame);
   void on_request(ConnectionId connection, std::string_view payload);
   // The result object's JSON, or nothing where the answer comes later.
@@ -59,6 +63,8 @@ class Supervisor {
   Done start();
   Done kill_init(const Json& params);
   Done exec(ConnectionId connection, const std::string& request, const Json& params);
+  Outcome<std::string> sessions(const Json& params) const;
+  Done signal_exec(const Json& params);
   Done resize(const Json& params);
   Done discard();
   Done check_namespaces(const OciConfig& config) const;
@@ -121,5 +127,13 @@ class Supervisor {
   std::unique_ptr<ExecSession> ended_exec_;  // destroyed when nothing of it is on the stack any more
   std::uint32_t next_session_ = 1;
 };
+
+// `reason`: EMFILE where it is the process's limit of open files that was reached first.
+inline std::unexpected<Failure> too_many_sessions(int reason = 0) {
+  return refuse(ErrorCode::kTooManySessions, "too many sessions in this container at once", reason, "end some of them first");
+}
+inline std::unexpected<Failure> no_such_session(std::uint32_t session) {
+  return refuse(ErrorCode::kNoSuchSession, "there is no session " + std::to_string(session));
+}
 
 }  // namespace strata::runtime

@@ -10,6 +10,7 @@
 #include "runtime/bind_sources.h"
 #include "runtime/clock.h"
 #include "runtime/console.h"
+#include "runtime/own_binary.h"
 #include "runtime/seccomp.h"
 #include "runtime/supervisor.h"
 #include "runtime/trace.h"
@@ -47,10 +48,10 @@ Outcome<UniqueFd> memory_file(std::string_view text) {
   return file;
 }
 
-// `reason`: EMFILE where it is the process's limit of open files that was reached first.
-std::unexpected<Failure> too_many_sessions(int reason = 0) {
-  return refuse(ErrorCode::kTooManySessions, "too many sessions in this container at once", reason, "end some of them first");
-}
+// What a helper may ask for beyond the methods of the wire's first version.
+constexpr char kFeatures[] = R"(["execSessions","signalNotes"])";
+// How much a client may say of why it sends a signal.
+constexpr std::size_t kMaxNote = 512;
 
 std::string identity_json(const char* name, pid_t pid, std::uint64_t start_time) {
   return "\"" + std::string(name) + "\":{\"pid\":" + std::to_string(pid) + ",\"startTime\":" + std::to_string(start_time) + "}";
@@ -144,6 +145,13 @@ Outcome<std::optional<std::string>> Supervisor::dispatch(ConnectionId connection
     TRY(resize(params));
     return empty;
   }
+  if (method == "sessions" && params_.wire >= 2) {
+    return std::optional(TRY(sessions(params)));
+  }
+  if (method == "signalExec" && params_.wire >= 2) {
+    TRY(signal_exec(params));
+    return empty;
+  }
   if (method == "follow") {
     Subscriber& subscriber = subscribers_[connection];
     subscriber.follow = TRY(params["on"].boolean());
@@ -159,15 +167,19 @@ Outcome<std::optional<std::string>> Supervisor::dispatch(ConnectionId connection
 }
 
 Outcome<std::string> Supervisor::hello(ConnectionId connection, const Json& params) {
-  TRY(params["version"].integer(1, 1));
+  const std::int64_t least = TRY(params["version"].integer(kOldestWire, params_.wire));
+  const std::int64_t most = TRY(params["maxVersion"].optional_integer(least, 1000)).value_or(least);
   subscribers_[connection].events = true;
-  std::string json = "{\"version\":1,\"id\":\"" + params_.id + "\",\"phase\":\"" + phase_name() + "\"," + identity_json("supervisor", ::getpid(), own_start_time_) + "," +
+  std::string json = "{\"version\":" + std::to_string(std::min<std::int64_t>(most, params_.wire)) + ",\"id\":\"" + params_.id + "\",\"phase\":\"" + phase_name() + "\"," + identity_json("supervisor", ::getpid(), own_start_time_) + "," +
                      identity_json("init", sandbox_.pid, init_start_time_) + ",\"bootId\":\"" + boot_id_ + "\"";
   if (phase_ == Phase::kRunning) {
     json += ",\"startedAt\":\"" + rfc3339(exit_.started_at) + "\"";
   }
   if (phase_ == Phase::kExited) {
     json += ",\"exit\":" + exit_.to_json();
+  }
+  if (params_.wire >= 2) {
+    json += std::string(",\"features\":") + kFeatures;
   }
   if (log_.lost_bytes() > 0) {
     json += ",\"lostLogBytes\":" + std::to_string(log_.lost_bytes());
@@ -225,6 +237,11 @@ Done Supervisor::create(const Json& params, std::string_view payload, bool is_ru
   if (seccomp) {
     fds.push_back(seccomp.get());
   }
+  UniqueFd init_program;
+  if (create.init) {
+    init_program = TRY(open_own_file());
+    fds.push_back(init_program.get());
+  }
   StandardStreams streams;
   if (!process.terminal) {
     streams = TRY(make_streams(create.open_stdin, sandbox_.root));
@@ -234,7 +251,7 @@ Done Supervisor::create(const Json& params, std::string_view payload, bool is_ru
     fds.push_back(bind.get());
   }
   std::vector<UniqueFd> reserve = TRY(sandbox_.channel.reserve(process.terminal ? 3 : 0));
-  TRY(sandbox_.channel.send(MessageKind::kCreate, CreateOrder{!is_run, seccomp.valid()}.encode(), fds));
+  TRY(sandbox_.channel.send(MessageKind::kCreate, CreateOrder{!is_run, seccomp.valid(), init_program.valid()}.encode(), fds));
   trace::mark("make the streams, send the order");
   // From here on it is init's answer that counts.
   phase_ = Phase::kCreating;
@@ -264,56 +281,19 @@ Done Supervisor::start() {
 
 Done Supervisor::kill_init(const Json& params) {
   const auto signal = static_cast<int>(TRY(params["signal"].integer(1, 64)));
+  std::string note = TRY(params["note"].text_or(""));
+  if (note.size() > kMaxNote) {
+    return params["note"].wrong("at most " + std::to_string(kMaxNote) + " bytes");
+  }
   // While it is being created a kill is how a client gives up on a mount that hangs.
   if (phase_ == Phase::kSandbox) {
     return refuse(ErrorCode::kInvalidState, "the container is not created yet");
   }
-  if (::syscall(SYS_pidfd_send_signal, sandbox_.pidfd.get(), signal, nullptr, 0) < 0 && errno != ESRCH) {
+  if (::syscall(SYS_pidfd_send_signal, sandbox_.pidfd.get(), signal, nullptr, 0) == 0) {
+    exit_.requested = RequestedSignal{signal, nanoseconds_now(), std::move(note)};
+  } else if (errno != ESRCH) {
     return refuse_errno(ErrorCode::kInternal, "send signal " + std::to_string(signal));
   }
-  return {};
-}
-
-Done Supervisor::exec(ConnectionId connection, const std::string& request, const Json& params) {
-  if (phase_ != Phase::kRunning) {
-    return refuse(ErrorCode::kInvalidState, std::string("exec needs a running container; this one is ") + phase_name());
-  }
-  const ExecParams exec = TRY(read_exec_params(params));
-  const std::uint32_t id = next_session_++;
-  ExecSession::Handlers handlers;
-  handlers.started = [this](ExecSession& session) {
-    const Pending waiting = exec_requests_[session.id()];
-    respond(waiting.connection, waiting.id,
-            "{\"session\":" + std::to_string(session.id()) + ",\"pid\":" + std::to_string(session.pid()) + ",\"startTime\":" + std::to_string(process_start_time(session.pid())) + "}");
-    exec_requests_.erase(session.id());
-  };
-  handlers.failed = [this](ExecSession& session, const Failure& failure) {
-    const Pending waiting = exec_requests_[session.id()];
-    respond(waiting.connection, waiting.id, failure);
-    exec_requests_.erase(session.id());
-  };
-  handlers.ended = [this](ExecSession& session) {
-    if (session.has_run()) {
-      const int status = session.wait_status();
-      const bool signalled = WIFSIGNALED(status);
-      const std::string event = "{\"event\":\"execExited\",\"session\":" + std::to_string(session.id()) +
-                                ",\"code\":" + (signalled ? "null" : std::to_string(WEXITSTATUS(status))) + ",\"signal\":" + (signalled ? std::to_string(WTERMSIG(status)) : "null") + "}";
-      say(event);
-      if (!subscribers_[session.owner()].events) {
-        server_.send(session.owner(), FrameType::kEvent, 0, event);
-      }
-    }
-    const auto found = execs_.find(session.id());
-    ended_exec_ = std::move(found->second);
-    execs_.erase(found);
-  };
-  const ExecHost host{loop_, server_, sandbox_, cgroup_, seccomp_.get(), container_oom_score_adj_};
-  auto session = std::make_unique<ExecSession>(host, id, connection, std::move(handlers));
-  if (auto spawned = session->spawn(exec); !spawned) {
-    return spawned.error().error.errno_value == EMFILE ? too_many_sessions(EMFILE) : std::unexpected(std::move(spawned).error());
-  }
-  exec_requests_[id] = {connection, request};
-  execs_[id] = std::move(session);
   return {};
 }
 
@@ -328,7 +308,7 @@ Done Supervisor::resize(const Json& params) {
   }
   const auto found = execs_.find(session);
   if (found == execs_.end()) {
-    return refuse(ErrorCode::kNoSuchSession, "there is no session " + std::to_string(session));
+    return no_such_session(session);
   }
   return found->second->resize(size);
 }
@@ -359,21 +339,6 @@ void Supervisor::say(const std::string& event) {
   }
   for (const ConnectionId connection : listeners) {
     server_.send(connection, FrameType::kEvent, 0, event);
-  }
-}
-
-void Supervisor::on_connection_closed(ConnectionId connection) {
-  subscribers_.erase(connection);
-  std::vector<std::uint32_t> owned;
-  for (const auto& [id, session] : execs_) {
-    if (session->owner() == connection) {
-      owned.push_back(id);
-    }
-  }
-  for (const std::uint32_t id : owned) {
-    if (const auto found = execs_.find(id); found != execs_.end()) {
-      found->second->abandon();
-    }
   }
 }
 

@@ -4,7 +4,7 @@ import * as fs from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { SupervisorClient } from '../../helper/containers/supervisorClient.ts';
-import { collect, failure, until, useStrata } from './support/strata.ts';
+import { collect, failure, streamOf, until, useStrata } from './support/strata.ts';
 
 const context = useStrata();
 
@@ -152,7 +152,7 @@ describe('a supervisor that has used up its descriptors', () => {
       const command = ['sh', '-c', tty ? 'test -t 0 && echo done' : 'echo done'];
       try {
         const { stream } = await strata.connection.request('container.exec', { container: tight.id, command, tty, stdin: true });
-        const { stdout } = await collect(strata.connection.stream(stream));
+        const { stdout } = await collect(streamOf(strata.connection, stream));
         expect(stdout.trim(), `${free} free`).toBe('done');
         outcomes.add('done');
       } catch (error) {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { Channel } from '../../helper/protocol/index.ts';
-import { failure, until, useStrata } from './support/strata.ts';
+import { failure, streamOf, until, useStrata } from './support/strata.ts';
 
 const context = useStrata();
 
@@ -57,7 +57,7 @@ describe('exec', () => {
       stdin: true,
       size: { columns: 80, rows: 24 },
     });
-    const stream = strata.connection.stream(streamId);
+    const stream = streamOf(strata.connection, streamId);
     let screen = '';
     const closed = new Promise<void>((resolve) => {
       stream.consume({
@@ -93,7 +93,7 @@ describe('exec', () => {
     const { stream } = await strata.connection.request('container.exec', { container: id, command: ['sleep', '777'], tty: true });
     const running = async () => (await strata.connection.request('container.processes', { container: id })).processes.length;
     await until(async () => (await running()) === 2, 'the exec session');
-    strata.connection.stream(stream).close();
+    streamOf(strata.connection, stream).close();
     await until(async () => (await running()) === 1, 'the exec session to end');
     expect((await strata.connection.request('container.inspect', { container: id })).execSessions).toEqual([]);
   });

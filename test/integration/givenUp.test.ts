@@ -27,6 +27,7 @@ describe('what was given up', () => {
     const supervisor = await supervisorOf(strata, id);
     process.kill(supervisor, 'SIGSTOP');
     await giveUp(strata, 'container.exec', { container: id, command: ['touch', '/late'] });
+    await giveUp(strata, 'container.exec', { container: id, command: ['touch', '/late'], detach: true });
     const left = strata.connection;
     await strata.reconnect();
     const unheard = strata.connection.request('container.exec', { container: id, command: ['touch', '/late'] }).catch(() => {});

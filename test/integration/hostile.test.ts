@@ -1,12 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { containerIdSchema } from '../../helper/protocol/index.ts';
 import { importTar } from './support/archives.ts';
 import { distFile } from './support/helperProcess.ts';
-import { makeOciLayout } from './support/ociLayout.ts';
+import { makeOciLayout, withConfig } from './support/ociLayout.ts';
 import { failure, until, useStrata } from './support/strata.ts';
 
 const context = useStrata();
@@ -115,29 +114,7 @@ describe('what is longer than a list can carry', () => {
   });
 });
 
-interface OciConfig {
-  readonly history: readonly Record<string, unknown>[];
-}
-
 /** A layout like makeOciLayout's, whose config says something else; its path. */
-function withConfig(directory: string, change: (config: OciConfig) => object): string {
-  const layout = fs.mkdtempSync(path.join(directory, 'wordy-'));
-  fs.cpSync(makeOciLayout(directory), layout, { recursive: true });
-  const blobOf = (digest: string): string => path.join(layout, 'blobs', digest.replace(':', '/'));
-  const read = (file: string) => JSON.parse(fs.readFileSync(file, 'utf8')) as unknown;
-  const write = (value: object): { digest: string; size: number } => {
-    const bytes = Buffer.from(JSON.stringify(value));
-    const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
-    fs.writeFileSync(blobOf(digest), bytes);
-    return { digest, size: bytes.byteLength };
-  };
-  const index = read(path.join(layout, 'index.json')) as { manifests: [{ digest: string }] }; // umoci's, as the next two
-  const manifest = read(blobOf(index.manifests[0].digest)) as { config: { digest: string } };
-  const config = { ...manifest.config, ...write(change(read(blobOf(manifest.config.digest)) as OciConfig)) };
-  index.manifests[0] = { ...index.manifests[0], ...write({ ...manifest, config }) };
-  fs.writeFileSync(path.join(layout, 'index.json'), JSON.stringify(index));
-  return layout;
-}
 
 describe('an image layout with something else than files', () => {
   const spoilt = (spoil: (blob: string, layout: string) => void, pick: 'manifest' | 'layer'): string => {

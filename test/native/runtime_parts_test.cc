@@ -12,6 +12,7 @@
 #include "runtime/clock.h"
 #include "runtime/control_server.h"
 #include "runtime/exit_record.h"
+#include "runtime/init.h"
 #include "runtime/log_writer.h"
 #include "runtime/requests.h"
 #include "runtime/user_lookup.h"
@@ -85,8 +86,10 @@ TEST_CASE("JSON writer: quotes, control characters and bytes that are no UTF-8")
   json.begin_object();
   json.field("a", "q\"\\\n\xc3\xbc\xff");
   json.field("b", std::int64_t{-1});
+  json.field("c", std::vector<std::string>{"x", "\""});
+  json.field("d", std::vector<std::string>{});
   json.end_object();
-  CHECK(json.take() == "{\"a\":\"q\\\"\\\\\\u000a\xc3\xbc\\u00ff\",\"b\":-1}");
+  CHECK(json.take() == "{\"a\":\"q\\\"\\\\\\u000a\xc3\xbc\\u00ff\",\"b\":-1,\"c\":[\"x\",\"\\\"\"],\"d\":[]}");
 }
 
 TEST_CASE("frames") {
@@ -183,6 +186,10 @@ TEST_CASE("exit records") {
   record.finished_at = 2'000'000'000;
   CHECK(record.to_json() == "{\"formatVersion\":1,\"id\":\"x\",\"code\":null,\"signal\":9,\"oomKilled\":false,\"oomKills\":0,\"memoryPeakBytes\":null,"
                             "\"startedAt\":\"1970-01-01T00:00:01.000000001Z\",\"finishedAt\":\"1970-01-01T00:00:02.000000000Z\"}");
+  record.tells_requests = true;
+  CHECK(record.to_json().ends_with(",\"requested\":null}"));
+  record.requested = RequestedSignal{15, 3'000'000'000, "by \"me\""};
+  CHECK(record.to_json().ends_with(",\"requested\":{\"signal\":15,\"at\":\"1970-01-01T00:00:03.000000000Z\",\"note\":\"by \\\"me\\\"\"}}"));
   CHECK(process_start_time(::getpid()) > 0);
   CHECK_FALSE(replace_file("/nonexistent/exit.json", "{}", false));
 }
@@ -203,6 +210,42 @@ TEST_CASE("the command line of supervise") {
   CHECK_FALSE(with({"--id"}));
   CHECK_FALSE(with({"--id", "../x"}));
   CHECK_FALSE(with({"--cgroup-path", "/../x"}));
+  CHECK(parse_supervise(good)->wire == kWire);
+  CHECK(with({"--wire", "1"})->wire == 1);
+  for (const char* const wire : {"0", "3", "", "1x", "-1"}) {
+    CHECK_FALSE(with({"--wire", wire}));
+  }
+}
+
+TEST_CASE("what an exec is asked with") {
+  const auto read = [](const std::string& members) {
+    const auto document = JsonDocument::parse("{\"process\":{\"args\":[\"x\"],\"cwd\":\"/\",\"user\":{\"uid\":0,\"gid\":0}}" + members + "}");
+    REQUIRE(document);
+    const Json root = document->root();
+    return read_exec_params(root);
+  };
+  CHECK_FALSE(read("")->detach);
+  const auto detached = read(",\"detach\":true,\"id\":\"health0a\"");
+  REQUIRE(detached);
+  CHECK(detached->detach);
+  CHECK(detached->id == "health0a");
+  CHECK_FALSE(read(",\"detach\":true,\"attachStdin\":true"));
+  CHECK_FALSE(read(",\"id\":\"../x\""));
+  CHECK_FALSE(read(",\"id\":\"" + std::string(65, 'a') + "\""));
+}
+
+TEST_CASE("the order of a create goes to init as it was meant") {
+  for (const bool wait : {false, true}) {
+    for (const bool seccomp : {false, true}) {
+      for (const bool init : {false, true}) {
+        const auto decoded = CreateOrder::decode(CreateOrder{wait, seccomp, init}.encode());
+        CHECK(decoded.wait_for_start == wait);
+        CHECK(decoded.has_seccomp == seccomp);
+        CHECK(decoded.has_init_program == init);
+      }
+    }
+  }
+  CHECK_FALSE(CreateOrder::decode("cs").has_seccomp);
 }
 
 TEST_CASE("capabilities by name") {

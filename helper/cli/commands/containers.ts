@@ -86,7 +86,11 @@ function addPs(program: Command, context: () => Context): void {
     .option('-a, --all', 'those that do not run, too')
     .option('-q, --quiet', 'ids only')
     .option('-n, --last <count>', 'the newest ones, whether they run or not')
-    .option('--filter <filter>', 'name=PART, status=created|running|paused|restarting|exited or label=KEY[=value]', collect)
+    .option(
+      '--filter <filter>',
+      'name=PART, status=created|running|paused|restarting|exited, health=starting|healthy|unhealthy|none or label=KEY[=value]',
+      collect,
+    )
     .option('--no-trunc', `whole ids, and commands up to ${maxSummaryCommandLength} characters`)
     .option('--json', 'as JSON')
     .action(async (flags: PsFlags) => {
@@ -114,12 +118,15 @@ function addPs(program: Command, context: () => Context): void {
     });
 }
 
-function statusText({ state }: ContainerSummary, now: number): string {
+/** Docker's words. */
+const healthTexts = { starting: ' (health: starting)', healthy: ' (healthy)', unhealthy: ' (unhealthy)' } as const;
+
+function statusText({ state, health }: ContainerSummary, now: number): string {
   switch (state.kind) {
     case 'created':
       return 'Created';
     case 'running':
-      return `Up ${duration(Math.max(0, now - Date.parse(state.startedAt)))}${state.paused === true ? ' (Paused)' : ''}`;
+      return `Up ${duration(Math.max(0, now - Date.parse(state.startedAt)))}${state.paused === true ? ' (Paused)' : health === undefined ? '' : healthTexts[health.status]}`;
     case 'exited':
       if (state.restartsAt !== undefined) return `Restarting (${shellStatus(state.exit)}) ${ago(state.exit.finishedAt, now)}`;
       return `Exited (${shellStatus(state.exit)}) ${ago(state.exit.finishedAt, now)}${state.exit.oomKilled ? ', out of memory' : ''}`;

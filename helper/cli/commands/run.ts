@@ -1,8 +1,8 @@
 import { type Command, Option } from 'commander';
-import { type CreateOptions, type MethodResult, StrataError, shellStatus, type TerminalSize } from '../../protocol/index.ts';
+import { type CreateOptions, StrataError, shellStatus, type TerminalSize } from '../../protocol/index.ts';
 import type { Connection } from '../../wire/connection.ts';
 import { type Context, forEach, print, printJson, printWarnings, terminalSize, withConnection } from '../context.ts';
-import { addCreateFlags, type CreateFlags, collect, createOptionsOf, environmentOf } from '../createOptions.ts';
+import { addCreateFlags, type CreateFlags, createOptionsOf } from '../createOptions.ts';
 import { parseDetachKeys } from '../detachKeys.ts';
 import { Exits } from '../exits.ts';
 import { type ForegroundOptions, runForeground } from '../foreground.ts';
@@ -46,7 +46,6 @@ export function addRunCommands(program: Command, context: () => Context): void {
     });
   addStart(program, context);
   addAttach(program, context);
-  addExec(program, context);
 }
 
 function pullOf({ pull, quiet }: CreateFlags): { policy: PullPolicy; quiet: true | undefined } {
@@ -97,12 +96,13 @@ interface Joined extends Pick<ForegroundOptions, 'tty' | 'stdin' | 'detachKeys' 
 }
 
 async function follow(connection: Connection, exits: Exits, container: string, joined: Joined): Promise<void> {
-  if (joined.stream === undefined) return;
+  const { stream } = joined;
+  if (stream === undefined) return;
   const outcome = await runForeground({
     ...joined,
     connection,
-    stream: connection.stream(joined.stream),
-    resize: (size) => connection.request('container.resize', { container, size }),
+    stream: connection.stream(stream),
+    resize: (size) => connection.request('container.resize', { container, stream, size }),
     forward: (signal) => connection.request('container.kill', { container, signal }),
   });
   if (outcome === 'detached') {
@@ -159,13 +159,14 @@ async function startAttached(context: Context, containers: readonly string[], fl
     if (state.kind === 'running') {
       // Somebody else started it: it is joined, and not ended with this command.
       await connection.request('events.subscribe', {});
-      const { stream } = await connection.request('container.attach', { container: id, size: joiningSize() });
+      const { stream } = await connection.request('container.attach', { container: id, stdin: joined.stdin, size: joiningSize() });
       await follow(connection, exits, id, { ...joined, stream });
       return;
     }
     const { stream } = await connection.request('container.start', {
       container: id,
       attach: true,
+      stdin: joined.stdin,
       ...(tty ? { size: terminalSize() } : {}),
     });
     await follow(connection, exits, id, { ...joined, stream, abandon: abandonment(context, connection, id, autoRemove) });
@@ -189,63 +190,9 @@ function addAttach(program: Command, context: () => Context): void {
         const exits = new Exits(connection);
         const { id, openStdin } = await connection.request('container.inspect', { container: reference });
         await connection.request('events.subscribe', {});
-        const { stream, tty } = await connection.request('container.attach', { container: id, size: joiningSize() });
-        await follow(connection, exits, id, { stream, tty, stdin: flags.stdin && openStdin, detachKeys: flags.detachKeys });
+        const stdin = flags.stdin && openStdin;
+        const { stream, tty } = await connection.request('container.attach', { container: id, stdin, size: joiningSize() });
+        await follow(connection, exits, id, { stream, tty, stdin, detachKeys: flags.detachKeys });
       });
     });
-}
-
-interface ExecFlags {
-  readonly interactive?: true;
-  readonly tty?: true;
-  readonly env?: string[];
-  readonly envFile?: string[];
-  readonly user?: string;
-  readonly workdir?: string;
-}
-
-function addExec(program: Command, context: () => Context): void {
-  program
-    .command('exec')
-    .description('run another command in a running container')
-    .argument('<container>')
-    .argument('<command...>')
-    .option('-i, --interactive', 'send it what you type')
-    .option('-t, --tty', 'give it a terminal')
-    .option('-e, --env <entry>', 'NAME=value, or NAME to pass on your own', collect)
-    .option('--env-file <file>', 'a file with such entries', collect)
-    .option('-u, --user <user>', 'name|uid[:group|gid]')
-    .option('-w, --workdir <path>', 'working directory')
-    .passThroughOptions()
-    .action(async (container: string, command: string[], flags: ExecFlags) => {
-      const env = await environmentOf(flags);
-      await withConnection(context(), (connection) => exec(connection, container, command, { ...flags, env }));
-    });
-}
-
-async function exec(connection: Connection, container: string, command: string[], flags: ExecFlags): Promise<void> {
-  const exits = new Exits(connection);
-  const tty = flags.tty ?? false;
-  const stdin = flags.interactive ?? false;
-  const started: MethodResult<'container.exec'> = await connection.request('container.exec', {
-    container,
-    command,
-    env: flags.env,
-    user: flags.user,
-    workingDirectory: flags.workdir,
-    tty,
-    stdin,
-    size: tty ? terminalSize() : undefined,
-  });
-  await runForeground({
-    connection,
-    stream: connection.stream(started.stream),
-    stdin,
-    tty,
-    // Its stream's close would hang the session up, so it cannot be left running.
-    detachKeys: 'none',
-    resize: (size) => connection.request('container.resize', { container, exec: started.exec, size }),
-  });
-  const end = await exits.ofExec(started.exec);
-  process.exitCode = shellStatus(end);
 }

@@ -77,7 +77,7 @@ export class Strata {
     });
     try {
       const started = await this.connection.request('container.exec', { container, command, stdin: stdin !== undefined, ...rest });
-      const stream = this.connection.stream(started.stream);
+      const stream = streamOf(this.connection, started.stream);
       const collected = collect(stream);
       if (stdin !== undefined) {
         await stream.write(Channel.stdin, Buffer.from(stdin));

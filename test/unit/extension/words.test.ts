@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { joinCommand, splitCommand } from '../../../extension/model/commandLine.ts';
-import { appearanceOf, exitSentence, stateWords } from '../../../extension/model/containerWords.ts';
+import { appearanceOf, exitSentence, healthSentence, stateWords } from '../../../extension/model/containerWords.ts';
 import { figureSummary, figuresOf, figureWords, shortName, worstStrain } from '../../../extension/model/figures.ts';
 import { type LimitField, limitFields, limitsSummary, parseLimit } from '../../../extension/model/limitFields.ts';
 import { policyOf, restartWords, retryCountProblem } from '../../../extension/model/restartPolicies.ts';
@@ -14,7 +14,7 @@ import {
   parseBytes,
   parseCpus,
 } from '../../../extension/model/units.ts';
-import type { ContainerState } from '../../../helper/protocol/index.ts';
+import type { ContainerState, ContainerSummary } from '../../../helper/protocol/index.ts';
 import { container, exit, exited, limits, stats } from './samples.ts';
 
 const MIB = 1024 ** 2;
@@ -118,9 +118,24 @@ describe('restart policies', () => {
   });
 });
 
+describe('the health of a container in words', () => {
+  it('is there while it runs and is checked', () => {
+    const sentence = (health: ContainerSummary['health'], state: ContainerState = container('1').state) =>
+      healthSentence(container('1', { state, ...(health === undefined ? {} : { health }) }));
+    expect(sentence(undefined)).toBeUndefined();
+    expect(sentence({ status: 'starting', failingStreak: 0 })).toBe('not known yet');
+    expect(sentence({ status: 'healthy', failingStreak: 1 })).toBe('healthy');
+    expect(sentence({ status: 'unhealthy', failingStreak: 3 })).toBe('unhealthy: its last checks failed');
+    expect(sentence({ status: 'unhealthy', failingStreak: 3 }, exited())).toBeUndefined();
+  });
+});
+
 describe('the state of a container in words', () => {
   it.each([
     [container('1'), 'running', 'running'],
+    [container('1', { health: { status: 'starting', failingStreak: 0 } }), 'running · health starting', 'healthStarting'],
+    [container('1', { health: { status: 'healthy', failingStreak: 1 } }), 'running · healthy', 'healthy'],
+    [container('1', { health: { status: 'unhealthy', failingStreak: 3 } }), 'running · unhealthy', 'unhealthy'],
     [container('1', { state: { kind: 'running', pid: 1, startedAt: '2026-01-01T00:00:00Z', paused: true } }), 'paused', 'paused'],
     [
       container('1', { state: { ...exited({ code: 2 }), restartsAt: '2026-01-01T00:02:00Z' } as ContainerState }),

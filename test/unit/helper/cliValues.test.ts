@@ -12,6 +12,7 @@ import {
   parseShares,
   parseSince,
   parseSize,
+  parseTime,
   parseTimeOffset,
   parseTmpfs,
   parseUserNamespace,
@@ -111,6 +112,8 @@ describe('flags', () => {
   });
   it('reads times', () => {
     expect(parseSince('1h30m', 10_000_000)).toBe(10_000_000 - 5_400_000);
+    expect(['30s', '1m30s', '250ms', '0'].map((text) => parseTime('--health-interval', text))).toEqual([30_000, 90_000, 250, 0]);
+    expect(() => parseTime('--health-interval', '30')).toThrow('--health-interval "30" is no time');
     expect(parseSince('1700000000', 0)).toBe(1_700_000_000_000);
     expect(parseSince('2026-01-01T00:00:00Z', 0)).toBe(Date.UTC(2026, 0, 1));
     expect(() => parseSince('yesterday', 0)).toThrow(/--since/);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { changeLimits, type HostCapacity, limitsDifference, parseCpuList } from '../../../helper/cgroups/limits.ts';
 import { statsOf } from '../../../helper/cgroups/rates.ts';
+import { type EndingNote, encodeNote } from '../../../helper/containers/endingNote.ts';
 import { exitOf } from '../../../helper/containers/exitReason.ts';
 import { generateName } from '../../../helper/containers/names.ts';
 import { defaultSeccomp } from '../../../helper/containers/seccomp.ts';
@@ -92,6 +93,10 @@ describe('rates', () => {
 
 describe('exits', () => {
   const base = { code: null, signal: null, oomKilled: false, finishedAt: 'now' };
+  const asked = (end: { code?: number; signal?: number }, signal: number, note: EndingNote) => ({
+    ...{ ...base, ...end },
+    requested: { signal, at: 'now', note: encodeNote(note) },
+  });
   it.each([
     [{ ...base, code: 3 }, 'exited with status 3'],
     [{ ...base, signal: 15 }, 'killed by SIGTERM'],
@@ -101,6 +106,24 @@ describe('exits', () => {
       { ...base, code: 0, oomKilled: true },
       'exited with status 0; out of memory: the kernel killed a process of it at its limit of 64 MiB',
     ],
+    [{ ...base, signal: 15, requested: null }, 'killed by SIGTERM from outside of Strata'],
+    [{ ...base, signal: 11, requested: null }, 'killed by SIGSEGV: a fault of its own, or sent from outside of Strata'],
+    [{ ...base, code: 3, requested: null }, 'exited with status 3'],
+    [asked({ signal: 9 }, 9, { by: 'kill', user: 'ann' }), 'killed by SIGKILL: sent by ann'],
+    [asked({ signal: 9 }, 15, { by: 'kill', user: 'ann' }), 'killed by SIGKILL from outside of Strata'],
+    [asked({ code: 1 }, 10, { by: 'kill', user: 'ann' }), 'exited with status 1'],
+    [asked({ code: 143 }, 15, { by: 'kill', user: 'ann' }), 'exited with status 143: sent by ann'],
+    [asked({ code: 0 }, 15, { by: 'stop', user: 'ann' }), 'exited with status 0: stopped by ann'],
+    [asked({ signal: 9 }, 9, { by: 'remove' }), 'killed by SIGKILL: removed by force'],
+    [
+      asked({ signal: 9 }, 9, { by: 'stop', user: 'ann', asked: 15, graceMs: 10_000 }),
+      'killed by SIGKILL: stopped by ann, and did not end within 10 s of SIGTERM',
+    ],
+    [
+      asked({ signal: 9 }, 9, { by: 'restart', user: 'ann', asked: 15, graceMs: 0 }),
+      'killed by SIGKILL: restarted by ann, with no time to end',
+    ],
+    [{ ...base, signal: 9, requested: { signal: 9, at: 'now', note: 'what a newer helper says' } }, 'killed by SIGKILL'],
     [{ ...base, reason: 'the host restarted' }, 'the host restarted'],
     [{ ...base, code: 0, lostLogBytes: mebibyte }, 'exited with status 0; 1 MiB of its output were lost: the disk of the log was full'],
     [{ ...base, code: 127, error: { code: 'COMMAND_NOT_FOUND', message: 'no such file' } }, 'did not start: no such file'],

@@ -112,6 +112,19 @@ describe('sessions', () => {
     expect(end?.payload.byteLength).toBe(0);
     await written;
   });
+  it('take input after an end of it: of a terminal, or of another client', async () => {
+    supervisor.credit(0, 10);
+    await client.writeStdin(0, Buffer.from('first'));
+    client.endStdin(0);
+    const [, end] = await supervisor.next(2);
+    expect(end?.payload.byteLength).toBe(0);
+    await client.writeStdin(0, Buffer.from('more'));
+    const [more] = await supervisor.next(1);
+    expect(Buffer.from(more?.payload ?? []).toString()).toBe('more');
+    client.endStdin(0);
+    const [again] = await supervisor.next(1);
+    expect(again?.payload.byteLength).toBe(0);
+  });
   it('give credit back as output is taken', async () => {
     const taken = Promise.withResolvers<void>();
     const got = Promise.withResolvers<string>();
