@@ -2,19 +2,7 @@ import { defineConfig } from 'vitest/config';
 import { cgroupMode } from './test/support/cgroupMode.ts';
 
 /** Integration tests that are run on a host with cgroup v2 only too: what limits, starts and stops containers. */
-const inEveryWorld = [
-  'run',
-  'limits',
-  'lifecycle',
-  'exec',
-  'oci/lifecycle',
-  'oci/exec',
-  'oci/resources',
-  'pause',
-  'execSessions',
-  'init',
-  'health',
-];
+const inEveryWorld = ['run', 'limits', 'lifecycle', 'exec', 'oci/lifecycle', 'oci/exec', 'oci/resources', 'pause', 'execSessions', 'init'];
 
 // Four projects: what each may assume differs, how a test is written does not. `scripts/test.mjs` starts them one by
 // one and reads their JSON reports.
