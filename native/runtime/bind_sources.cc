@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <linux/sched.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,6 +42,24 @@ Outcome<UniqueFd> make_mapping_namespace(const std::vector<IdMapping>& uid_map, 
   return found;
 }
 
+std::string device_name(mode_t type, dev_t device) {
+  return std::string(S_ISBLK(type) ? "b" : "c") + " " + std::to_string(major(device)) + ":" + std::to_string(minor(device));
+}
+
+// A config names a device by its numbers; what the host has at the path may be another one.
+Done check_device(Sys& sys, int mount, const BindSource& bind) {
+  if (bind.device_type == 0) {
+    return {};
+  }
+  const struct stat found = TRY(classify(sys.stat_fd(mount), ErrorCode::kMountFailed, "look at the host's '" + bind.path + "'", bind.path));
+  if ((found.st_mode & S_IFMT) == bind.device_type && found.st_rdev == bind.device) {
+    return {};
+  }
+  const std::string there = S_ISBLK(found.st_mode) || S_ISCHR(found.st_mode) ? "the device " + device_name(found.st_mode, found.st_rdev) : "no device";
+  return refuse(ErrorCode::kMountFailed, "the host's '" + bind.path + "' is " + there + ", not " + device_name(bind.device_type, bind.device), ENODEV,
+                "in a user namespace no node can be made: the host's is bound, and has to be what the config says", bind.path);
+}
+
 }  // namespace
 
 Outcome<std::vector<UniqueFd>> open_bind_sources(Sys& sys, const std::vector<BindSource>& binds, int user_namespace) {
@@ -50,6 +70,7 @@ Outcome<std::vector<UniqueFd>> open_bind_sources(Sys& sys, const std::vector<Bin
   mounts.reserve(binds.size());
   for (const BindSource& bind : binds) {
     UniqueFd mount = TRY(classify(sys.clone_tree(AT_FDCWD, bind.path, bind.recursive), ErrorCode::kMountFailed, "bind from the host", bind.path));
+    TRY(check_device(sys, mount.get(), bind));
     MountAttributes attributes;
     attributes.set = bind.attributes;
     attributes.clear = bind.cleared;

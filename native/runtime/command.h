@@ -2,15 +2,12 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "runtime/environment.h"
 #include "runtime/failure.h"
 
 namespace strata::runtime {
-
-// The value of an entry "NAME=value"; empty where there is none.
-std::string value_of(const std::vector<std::string>& environment, std::string_view name);
 
 bool is_directory(const std::string& path);
 

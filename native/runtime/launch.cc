@@ -16,6 +16,7 @@
 #include "runtime/command.h"
 #include "runtime/console.h"
 #include "runtime/credentials.h"
+#include "runtime/environment.h"
 #include "runtime/init_program.h"
 #include "runtime/oci_process_extras.h"
 #include "runtime/seccomp.h"
@@ -23,8 +24,6 @@
 
 namespace strata::runtime {
 namespace {
-
-constexpr char kDefaultPath[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 bool is_null_device(const struct stat& status) { return S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3); }
 
@@ -75,7 +74,12 @@ void reset_signals() {
 Done Launch::prepare(const std::vector<UniqueFd>& stdio, bool bind_to_dev_console) {
   ::setsid();
   user_ = TRY(look_up_user(sys_, process_));
-  complete_environment();
+  std::vector<std::string> given = process_.env;
+  if (options_.listen_fds > 0) {  // sd_listen_fds(3): whose pid it is not leaves them alone
+    given.push_back("LISTEN_FDS=" + std::to_string(options_.listen_fds));
+    given.push_back("LISTEN_PID=" + std::to_string(::getpid()));
+  }
+  environment_ = complete_environment(given, user_.home);
   if (process_.terminal) {
     return use_terminal(bind_to_dev_console);
   }
@@ -122,8 +126,12 @@ Done Launch::own_streams() {
 
 Done Launch::check_command() {
   struct stat status {};
-  if (::stat(process_.cwd.c_str(), &status) < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+  const bool is_there = ::stat(process_.cwd.c_str(), &status) == 0;
+  if (!is_there && (errno == ENOENT || errno == ENOTDIR)) {
     return directory_refused(process_.cwd, errno);
+  }
+  if (is_there && !S_ISDIR(status.st_mode)) {
+    return directory_refused(process_.cwd, ENOTDIR);
   }
   const std::string& command = process_.args.front();
   if (command.find('/') != std::string::npos) {
@@ -163,16 +171,6 @@ Done Launch::use_descriptors(const std::vector<UniqueFd>& stdio) {
     }
   }
   return {};
-}
-
-void Launch::complete_environment() {
-  environment_ = process_.env;
-  if (value_of(environment_, "PATH").empty()) {
-    environment_.push_back(std::string("PATH=") + kDefaultPath);
-  }
-  if (value_of(environment_, "HOME").empty()) {
-    environment_.push_back("HOME=" + user_.home);
-  }
 }
 
 Done Launch::set_limits() {

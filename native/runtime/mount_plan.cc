@@ -172,6 +172,15 @@ std::string clean_path(const std::string& path) {
   return clean.empty() ? "/" : clean;
 }
 
+// "net.ipv4.conf.eth0/1.forwarding" and "net/ipv4/conf/eth0.1/forwarding": the separator that comes first is the one (sysctl(8)).
+std::string sysctl_path(const std::string& name) {
+  std::string path = name;
+  if (const std::size_t first = name.find_first_of("./"); first != std::string::npos && name[first] == '.') {
+    std::transform(path.begin(), path.end(), path.begin(), [](char letter) { return letter == '.' ? '/' : letter == '/' ? '.' : letter; });
+  }
+  return path;
+}
+
 class PlanBuilder {
  public:
   PlanBuilder(const OciConfig& config, const PlanFacts& facts) : config_(config), facts_(facts) {}
@@ -213,6 +222,9 @@ class PlanBuilder {
       if ((propagation->set & MS_SLAVE) == 0) {
         plan_.root_source_propagation = MS_PRIVATE;
       }
+    }
+    if (config_.process.cwd != "/") {  // not clean_path: in "/link/.." the link counts, as it does for chdir(2)
+      step(Kind::kWorkingDirectory, config_.process.cwd);
     }
     if (config_.root_read_only) {
       step(Kind::kReadOnlyRoot, "/");
@@ -435,6 +447,8 @@ class PlanBuilder {
       ParsedOptions options;
       options.flags = MS_NOSUID | MS_NOEXEC;
       add_bind(clean_path(device.path), device.path, options);
+      plan_.binds.back().device_type = device.type;
+      plan_.binds.back().device = makedev(device.major, device.minor);
       return;
     }
     MountStep& added = step(Kind::kNode, clean_path(device.path));
@@ -448,10 +462,13 @@ class PlanBuilder {
 
   Done add_sysctls() {
     for (const auto& [name, value] : config_.sysctl) {
-      std::string path = name;
-      std::replace(path.begin(), path.end(), '.', '/');
+      const std::string path = sysctl_path(name);
       if (path.empty() || clean_path(path) != "/" + path) {
         return refuse(ErrorCode::kInvalidRequest, "linux.sysctl has no usable name in '" + name + "'");
+      }
+      if (path == "kernel/hostname" || (path == "kernel/domainname" && !config_.domainname.empty() && config_.domainname != value)) {
+        const std::string field = path.substr(path.rfind('/') + 1);
+        return refuse(ErrorCode::kInvalidRequest, "linux.sysctl '" + name + "' conflicts with the config's own field '" + field + "'", 0, "leave one of them out");
       }
       // Only what belongs to a namespace of the container: the rest would change the host.
       const std::pair<std::string_view, bool> owners[] = {{"net/", facts_.host_network},       {"fs/mqueue/", facts_.host_ipc},  {"kernel/msg", facts_.host_ipc},

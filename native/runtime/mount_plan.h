@@ -23,6 +23,8 @@ struct BindSource {
   std::uint64_t propagation = 0;         // MS_PRIVATE...
   bool id_mapped = false;                // option "idmap": through the container's user namespace
   bool everything_id_mapped = false;     // "ridmap": the mounts below it too
+  mode_t device_type = 0;                // not 0: it has to be this device (S_IFCHR, S_IFBLK)
+  dev_t device = 0;
   std::vector<IdMapping> uid_map, gid_map;  // of its own, where it has one
 };
 
@@ -38,6 +40,7 @@ struct MountStep {
     kReadOnlyMount, // the mount at `target` becomes read-only (it had to be filled first)
     kMask,          // hides a file behind /dev/null, a directory behind an empty tmpfs; absent is fine
     kReadOnlyPath,  // a read-only bind of the path on itself; absent is fine
+    kWorkingDirectory,  // makes the directory where nothing is there
     kReadOnlyRoot,
   };
   Kind kind = Kind::kFilesystem;

@@ -11,6 +11,7 @@
 namespace strata::runtime {
 namespace {
 
+constexpr std::size_t kMaxUnknown = 64;        // names that a warning tells
 constexpr std::int64_t kMaxId = 0xfffffffe;  // 2^32 - 1 is "no id" to the kernel
 
 struct RlimitName {
@@ -45,30 +46,32 @@ Outcome<std::vector<std::string>> absolute_paths(const Json& json) {
   return paths;
 }
 
-Outcome<std::uint64_t> capability_set(const Json& json) {
+Outcome<std::uint64_t> capability_set(const Json& json, std::vector<std::string>& unknown) {
   std::uint64_t set = 0;
   for (const std::string& name : TRY(json.texts())) {
     const int number = capability_number(name);
-    if (number < 0) {
-      return json.wrong("capabilities by name, not '" + name + "'");
+    if (number >= 0) {
+      set |= std::uint64_t{1} << number;
+    } else if (unknown.size() < kMaxUnknown && std::find(unknown.begin(), unknown.end(), name) == unknown.end()) {
+      unknown.push_back(name);
     }
-    set |= std::uint64_t{1} << number;
   }
   return set;
 }
 
-Outcome<CapabilitySets> read_capabilities(const Json& json) {
-  CapabilitySets sets;
+Done read_capabilities(const Json& json, OciProcess& process) {
   if (json.absent()) {
-    return sets;
+    return {};
   }
   TRY(json.object());
-  sets.bounding = TRY(capability_set(json["bounding"]));
-  sets.effective = TRY(capability_set(json["effective"]));
-  sets.permitted = TRY(capability_set(json["permitted"]));
-  sets.inheritable = TRY(capability_set(json["inheritable"]));
-  sets.ambient = TRY(capability_set(json["ambient"]));
-  return sets;
+  CapabilitySets& sets = process.capabilities;
+  std::vector<std::string>& unknown = process.unknown_capabilities;
+  sets.bounding = TRY(capability_set(json["bounding"], unknown));
+  sets.effective = TRY(capability_set(json["effective"], unknown));
+  sets.permitted = TRY(capability_set(json["permitted"], unknown));
+  sets.inheritable = TRY(capability_set(json["inheritable"], unknown));
+  sets.ambient = TRY(capability_set(json["ambient"], unknown));
+  return {};
 }
 
 Outcome<std::vector<std::pair<int, rlimit>>> read_rlimits(const Json& json) {
@@ -286,7 +289,7 @@ Outcome<OciProcess> read_process(const Json& json) {
   if (!is_absolute(process.cwd)) {
     return json["cwd"].wrong("an absolute path");
   }
-  process.capabilities = TRY(read_capabilities(json["capabilities"]));
+  TRY(read_capabilities(json["capabilities"], process));
   process.rlimits = TRY(read_rlimits(json["rlimits"]));
   process.no_new_privileges = TRY(json["noNewPrivileges"].boolean_or(false));
   if (const auto adj = TRY(json["oomScoreAdj"].optional_integer(-1000, 1000))) {

@@ -51,6 +51,7 @@ struct OciProcess {
   std::vector<std::string> args, env;
   std::string cwd = "/";
   CapabilitySets capabilities;
+  std::vector<std::string> unknown_capabilities;  // names in the config that are no capability's: left out, which is for the log
   std::vector<std::pair<int, rlimit>> rlimits;
   bool no_new_privileges = false;
   std::optional<int> oom_score_adj;

@@ -16,7 +16,9 @@ Outcome<std::vector<OciHook>> read_list(const Json& json) {
       return entry["path"].wrong("an absolute path");
     }
     hook.args = TRY(entry["args"].texts());
-    hook.env = TRY(entry["env"].texts());
+    if (const Json env = entry["env"]; !env.absent()) {
+      hook.env = TRY(env.texts());
+    }
     if (const auto timeout = TRY(entry["timeout"].optional_integer(1, 1'000'000))) {
       hook.timeout_s = static_cast<int>(*timeout);
     }
@@ -42,14 +44,14 @@ Outcome<OciHooks> read_hooks(const Json& json) {
   return hooks;
 }
 
-Done run_hooks(const std::vector<OciHook>& hooks, const char* name, const std::string& state, const std::string& cwd) {
+Done run_hooks(const std::vector<OciHook>& hooks, const char* name, const std::string& state, const std::string& cwd, const std::vector<std::string>& environment) {
   for (std::size_t i = 0; i < hooks.size(); ++i) {
     const OciHook& hook = hooks[i];
     ProgramOptions options;
     options.input = state;
     options.has_input = true;
     options.timeout_ms = hook.timeout_s.value_or(0) > 2'000'000 ? 0 : hook.timeout_s.value_or(0) * 1000;
-    options.environment = hook.env;
+    options.environment = hook.env ? *hook.env : environment;
     options.own_name = hook.args.empty() ? hook.path : hook.args.front();
     options.directory = cwd.empty() ? "/" : cwd;
     const std::vector<std::string> rest(hook.args.begin() + (hook.args.empty() ? 0 : 1), hook.args.end());

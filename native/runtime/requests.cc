@@ -33,6 +33,14 @@ Outcome<std::optional<OverlayParams>> read_overlay(const Json& json) {
   return std::optional(std::move(overlay));
 }
 
+// The helper knows the names: one that is wrong is a mistake of its own.
+Done check_capabilities(const Json& process_json, const OciProcess& process) {
+  if (!process.unknown_capabilities.empty()) {
+    return process_json["capabilities"].wrong("capabilities by name, not '" + process.unknown_capabilities.front() + "'");
+  }
+  return {};
+}
+
 }  // namespace
 
 Outcome<CreateParams> read_create_params(const Json& params) {
@@ -40,6 +48,7 @@ Outcome<CreateParams> read_create_params(const Json& params) {
   CreateParams create;
   const Json config = params["config"];
   create.config = TRY(read_config(config));
+  TRY(check_capabilities(config["process"], create.config.process));
   create.overlay = TRY(read_overlay(params["overlay"]));
   create.log_path = TRY(absolute(params["log"]));
   create.exit_path = TRY(absolute(params["exit"]["path"]));
@@ -60,7 +69,9 @@ Outcome<CreateParams> read_create_params(const Json& params) {
 Outcome<ExecParams> read_exec_params(const Json& params) {
   TRY(params.object());
   ExecParams exec;
-  exec.process = TRY(read_process(params["process"]));
+  const Json process = params["process"];
+  exec.process = TRY(read_process(process));
+  TRY(check_capabilities(process, exec.process));
   exec.attach_stdin = TRY(params["attachStdin"].boolean_or(false));
   exec.detach = TRY(params["detach"].boolean_or(false));
   if (exec.detach && exec.attach_stdin) {

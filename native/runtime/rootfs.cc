@@ -41,6 +41,7 @@ class PlanRunner {
       case MountStep::Kind::kReadOnlyRoot: return wrap(make_read_only(step), step);
       case MountStep::Kind::kMask: return wrap(mask(step), step);
       case MountStep::Kind::kReadOnlyPath: return wrap(bind_read_only(step), step);
+      case MountStep::Kind::kWorkingDirectory: return classify(make_working_directory(step), ErrorCode::kWorkingDirectory, name_of(step), step.target);
     }
     return refuse(ErrorCode::kInternal, "unknown step of the mount plan");
   }
@@ -61,6 +62,7 @@ class PlanRunner {
       case MountStep::Kind::kBind: context = "bind on '" + step.target + "'"; break;
       case MountStep::Kind::kNode:
       case MountStep::Kind::kLink: context = "make '" + step.target + "'"; break;
+      case MountStep::Kind::kWorkingDirectory: context = "make the working directory '" + step.target + "'"; break;
       case MountStep::Kind::kSysctl: context = "set sysctl '" + step.target + "'"; break;
       case MountStep::Kind::kMask: context = "mask '" + step.target + "'"; break;
       case MountStep::Kind::kPropagation:
@@ -260,6 +262,16 @@ class PlanRunner {
     attributes.recursive = true;
     TRY(sys_.set_attributes(copy.get(), attributes));
     return sys_.attach(copy.get(), target->get());
+  }
+
+  Status make_working_directory(const MountStep& step) {
+    auto made = open_or_make_directory(sys_, root_, step.target);
+    if (made || absent(made.error())) {
+      return {};  // a link to nothing, a file in the way: whoever enters it says so
+    }
+    const int reason = made.error().errno_value;
+    const bool refused = reason == EROFS || reason == EACCES || reason == EPERM || reason == ENOSPC || reason == EDQUOT;
+    return refused ? Status(std::unexpected(std::move(made).error())) : Status();
   }
 
   // What this kernel or image does not have needs no hiding.

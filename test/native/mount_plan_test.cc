@@ -1,6 +1,8 @@
 #include <dirent.h>
 #include <doctest/doctest.h>
 #include <linux/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 
@@ -149,6 +151,33 @@ TEST_CASE("cgroups: one tree on v2, a directory a hierarchy on hybrid") {
   const auto v2 = build_mount_plan(config, {.cgroups = &*unified});
   REQUIRE(v2);
   CHECK(find(*v2, MountStep::Kind::kFilesystem, "/sys/fs/cgroup")->type == "cgroup2");
+}
+
+TEST_CASE("a sysctl's name: the separator that comes first is the one") {
+  OciConfig config = config_with({});
+  config.sysctl = {{"net.ipv4.conf.eth0/100.forwarding", "1"}, {"net/ipv4/conf/eth0.200/forwarding", "1"}};
+  const auto plan = build_mount_plan(config, {});
+  REQUIRE(plan);
+  CHECK(find(*plan, MountStep::Kind::kSysctl, "/proc/sys/net/ipv4/conf/eth0.100/forwarding"));
+  CHECK(find(*plan, MountStep::Kind::kSysctl, "/proc/sys/net/ipv4/conf/eth0.200/forwarding"));
+  for (const char* const wrong : {"net./.x", "net/../kernel/x", ".net.x", "/net/x", "net.", ""}) {
+    config.sysctl = {{wrong, "1"}};
+    CHECK_FALSE(build_mount_plan(config, {}));
+  }
+}
+
+TEST_CASE("the working directory is made before the root becomes read-only, with the devices of a user namespace checked") {
+  OciConfig config = config_with({});
+  config.process.cwd = "/a/b";
+  config.root_read_only = true;
+  config.devices = {{"/dev/fuse", S_IFCHR, 0666, 10, 229, 0, 0}, {"/dev/fifo", S_IFIFO, 0666, 0, 0, 0, 0}};
+  const auto plan = build_mount_plan(config, {.user_namespace = true});
+  REQUIRE(plan);
+  CHECK(position(*plan, MountStep::Kind::kWorkingDirectory, "/a/b") < position(*plan, MountStep::Kind::kReadOnlyRoot, "/"));
+  REQUIRE(plan->binds.size() == 7);
+  CHECK(plan->binds[0].device == makedev(1, 3));
+  CHECK(plan->binds[6].device_type == S_IFCHR);
+  CHECK(plan->binds[6].device == makedev(10, 229));
 }
 
 TEST_CASE("sysctls of the host are refused") {

@@ -7,6 +7,7 @@
 #include "runtime/oci/container.h"
 #include "runtime/oci/lifecycle.h"
 #include "runtime/oci/options.h"
+#include "runtime/oci/passed_fds.h"
 
 using namespace strata;
 using namespace strata::runtime;
@@ -24,6 +25,18 @@ TEST_CASE("OCI options: both forms, letters, booleans, and what ends them") {
   CHECK(Options::parse(known, {"id", "ls", "-f"}, 1)->operands() == std::vector<std::string>{"id", "ls", "-f"});
   CHECK_FALSE(Options::parse(known, {"--what"}));
   CHECK_FALSE(Options::parse(known, {"--bundle"}));
+}
+
+TEST_CASE("sockets for activation: taken where they are this process's") {
+  CHECK(count_listen_fds("3", "77", 77) == 3);
+  CHECK(count_listen_fds("3", nullptr, 77) == 3);
+  CHECK(count_listen_fds(nullptr, "77", 77) == 0);
+  for (const char* const wrong : {"", "-1", "3x", "0", "99999999999", "65537"}) {
+    CHECK(count_listen_fds(wrong, "77", 77) == 0);
+  }
+  for (const char* const other : {"", "76", "77 ", "-77"}) {
+    CHECK(count_listen_fds("3", other, 77) == 0);
+  }
 }
 
 TEST_CASE("cgroupsPath: plain, absent, and as the systemd driver writes it") {

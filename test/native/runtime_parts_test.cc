@@ -8,6 +8,7 @@
 #include "core/rollback.h"
 #include "runtime/arguments.h"
 #include "runtime/capability_names.h"
+#include "runtime/environment.h"
 #include "runtime/channel.h"
 #include "runtime/clock.h"
 #include "runtime/control_server.h"
@@ -76,7 +77,6 @@ TEST_CASE("JSON: depth, syntax, and errors that name the member") {
   CHECK(wrong_config(R"({"process":{"args":["a\u0000b"]}})") == "process.args[0] must be a string without NUL");
   CHECK(wrong_config(R"({"process":{"args":["a"],"cwd":"x"}})") == "process.cwd must be an absolute path");
   CHECK(wrong_config(R"({"process":{"args":["a"],"user":{"uid":4294967295}}})") == "process.user.uid must be an integer from 0 to 4294967294");
-  CHECK(wrong_config(R"({"process":{"args":["a"],"capabilities":{"bounding":["CAP_X"]}}})") == "process.capabilities.bounding must be capabilities by name, not 'CAP_X'");
   CHECK(wrong_config(R"({"process":{"args":["a"]},"linux":{"resources":{"memory":{"limit":"1"}}}})") == "linux.resources.memory.limit must be an integer");
   CHECK(wrong_config(R"({"process":{"args":["a"]}})").empty());
 }
@@ -253,6 +253,33 @@ TEST_CASE("capabilities by name") {
   CHECK(capability_number("CAP_SYS_ADMIN") == 21);
   CHECK(capability_number("CAP_CHECKPOINT_RESTORE") == 40);
   CHECK(capability_number("CHOWN") == -1);
+}
+
+TEST_CASE("capabilities that are none are kept as names, each once and not too many") {
+  std::string many;
+  for (int i = 0; i < 5000; ++i) {
+    many += ",\"CAP_" + std::to_string(i) + "\"";
+  }
+  const std::string text = R"({"args":["a"],"capabilities":{"bounding":["CAP_X","CAP_KILL"],"effective":["CAP_X","CAP_Y")" + many + "]}}";
+  const auto document = JsonDocument::parse(text);
+  REQUIRE(document);
+  const auto process = read_process(document->root());
+  REQUIRE(process);
+  CHECK(process->capabilities.bounding == 1U << 5);
+  CHECK(process->unknown_capabilities.size() == 64);
+  CHECK(process->unknown_capabilities[0] == "CAP_X");
+  CHECK(process->unknown_capabilities[1] == "CAP_Y");
+}
+
+TEST_CASE("environments: the last of a name, PATH and HOME always") {
+  using Strings = std::vector<std::string>;
+  const std::string path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  CHECK(complete_environment({}, "/root") == Strings{path, "HOME=/root"});
+  CHECK(complete_environment({"A=1", "HOME=/x", "B=", "A=2", "PATH=/b"}, "/root") == Strings{"HOME=/x", "B=", "A=2", "PATH=/b"});
+  CHECK(complete_environment({"PATH=/b", "PATH=", "HOME="}, "/") == Strings{path, "HOME=/"});
+  CHECK(complete_environment({"A=1", "AB=2", "A", "=x"}, "/").size() == 5);
+  CHECK(value_of({"AB=1", "A=2"}, "A") == "2");
+  CHECK(value_of({"A="}, "A").empty());
 }
 
 TEST_CASE("a rollback runs in reverse unless it is committed") {

@@ -18,6 +18,16 @@ std::string Bundle::annotations() const {
   return given.empty() ? "{}" : given;
 }
 
+void warn_of_unknown_capabilities(Log& log, const OciProcess& process) {
+  std::string names;
+  for (const std::string& name : process.unknown_capabilities) {
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  if (!names.empty()) {
+    log.warning("unknown capabilities are ignored: " + names);
+  }
+}
+
 Outcome<Bundle> read_config_of(const std::string& text, const std::string& bundle_path) {
   Bundle bundle;
   bundle.path = bundle_path;

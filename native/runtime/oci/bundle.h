@@ -5,6 +5,7 @@
 #include <string>
 
 #include "runtime/json.h"
+#include "runtime/oci/log.h"
 #include "runtime/oci_config.h"
 #include "runtime/seccomp.h"
 
@@ -20,6 +21,9 @@ struct Bundle {
   // The spec's annotations as a JSON object.
   [[nodiscard]] std::string annotations() const;
 };
+
+// runtime-spec, "Linux Process": a name that the kernel has no capability for is told and left out.
+void warn_of_unknown_capabilities(Log& log, const OciProcess& process);
 
 // Absolute; `path` empty: the working directory.
 Outcome<Bundle> read_bundle(const std::string& path);

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "runtime/bind_sources.h"
@@ -24,6 +25,8 @@
 
 namespace strata::runtime::oci {
 namespace {
+
+constexpr int kLeastRestMs = 10, kMostRestMs = 500;
 
 class ContainerInit {
  public:
@@ -50,7 +53,10 @@ class ContainerInit {
       return std::move(done).error();
     }
     trace::mark("wait for start");
-    if (auto done = run_hooks(order_.config.hooks.start_container, "startContainer", state(), ""); !done) {
+    // As runc's: a program of the container has what the container's process has, one of the host that others of its pid namespace may look into nothing.
+    // As runc: programs of the container have what its process has; createContainer's are the host's and have nothing but what the config says, for others of
+    // the pid namespace may look into them.
+    if (auto done = run_hooks(order_.config.hooks.start_container, "startContainer", state(), "", launch_.environment()); !done) {
       return std::move(done).error();
     }
     Failure failure = launch_.execute(seccomp_.get());
@@ -68,12 +74,13 @@ class ContainerInit {
   // Cgroups first: what comes after is charged to the container.
   Done enter() {
     reset_signals();
-    const UniqueFd time_offsets(order_.made.time ? ::open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC) : -1);
-    if (const auto& adj = order_.config.process.oom_score_adj) {
+    const bool makes_time = order_.made.time && !order_.birth.left_host;
+    const UniqueFd time_offsets(makes_time ? ::open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC) : -1);
+    if (const auto& adj = order_.config.process.oom_score_adj; adj && !order_.birth.left_host) {
       TRY(adjust_oom_score(*adj));
     }
-    if (order_.entered != Entered::kAll) {
-      TRY(classify(order_.cgroup.add_process(0, order_.entered == Entered::kUnified), ErrorCode::kCgroupFailed));
+    if (order_.birth.entered != Entered::kAll) {
+      TRY(classify(order_.cgroup.add_process(0, order_.birth.entered == Entered::kUnified), ErrorCode::kCgroupFailed));
     }
     trace::mark("enter the cgroups");
     keep_descriptors(time_offsets.get());
@@ -91,7 +98,7 @@ class ContainerInit {
     if (order_.new_keyring) {
       join_new_keyring();
     }
-    if (order_.made.time) {
+    if (makes_time) {
       TRY(set_time_offsets(order_.config, time_offsets.get()));
     }
     TRY(set_own_propagation(MS_SLAVE | MS_REC));
@@ -101,9 +108,6 @@ class ContainerInit {
 
   Done adjust_oom_score(int adj) {
     auto written = real_sys().write_file(AT_FDCWD, "/proc/self/oom_score_adj", std::to_string(adj), 0);
-    if (!written && written.error().errno_value == ENOENT && order_.entered == Entered::kAll) {
-      return {};  // it left the host before: leave_host() has set it
-    }
     if (!written && (written.error().errno_value == EACCES || written.error().errno_value == EPERM)) {
       return channel_.send(MessageKind::kWarning, "oomScoreAdj " + std::to_string(adj) + " needs CAP_SYS_RESOURCE, which this machine does not give: it stays as it is");
     }
@@ -124,13 +128,14 @@ class ContainerInit {
     keep_only(kept);
   }
 
-  static Done become_root_of_user_namespace() {
+  [[nodiscard]] Done become_root_of_user_namespace() const {
     TRY(drop_groups());
     if (::setresgid(0, 0, 0) < 0 || ::setresuid(0, 0, 0) < 0) {
       return refuse_errno(ErrorCode::kNamespaceFailed, "become root of the user namespace", "linux.uidMappings and gidMappings must contain 0");
     }
-    // The change of user made the process undumpable, which hides its own /proc/self from it in the user namespace.
-    ::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    // The change of user made the process undumpable, which hides its own /proc/self from it in the user namespace. So it stays in one that others live in:
+    // with their capabilities there they could look into this process, which has the host's mounts still.
+    ::prctl(PR_SET_DUMPABLE, order_.made.user ? 1 : 0, 0, 0, 0);
     return {};
   }
 
@@ -157,7 +162,7 @@ class ContainerInit {
     trace::mark("attach the root");
     TRY(apply_mount_plan(real_sys(), root.get(), order_.plan, binds));
     binds.clear();
-    TRY(run_hooks(config.hooks.create_container, "createContainer", state(), order_.bundle));
+    TRY(run_hooks(config.hooks.create_container, "createContainer", state(), order_.bundle, {}));
     TRY(enter_new_root(root.get()));
     root.reset();
     if (order_.plan.root_propagation != 0) {
@@ -202,6 +207,12 @@ class ContainerInit {
     return detach_old_root();
   }
 
+  // How long to rest after an accept(2) that failed for want of descriptors or memory, which somebody else may give back; 0: it failed for good.
+  static int rest_ms(int reason, int rested_ms) {
+    const bool passes = reason == EMFILE || reason == ENFILE || reason == ENOMEM || reason == ENOBUFS;
+    return passes ? std::clamp(2 * rested_ms, kLeastRestMs, kMostRestMs) : 0;
+  }
+
   Done wait_for_start() {
     // Whoever shares the pid namespace must not look into this process; execve makes it an ordinary one again (CVE-2016-9962). In a user namespace of its
     // own only its maker can, who without root could not enter it by exec else.
@@ -214,11 +225,17 @@ class ContainerInit {
     }
     UniqueFd listener(order_.start_socket);
     channel_.close();
-    for (;;) {
+    for (int rested_ms = 0;;) {
       const int connection = ::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC);
       if (connection < 0 && errno != EINTR && errno != ECONNABORTED) {
-        return refuse_errno(ErrorCode::kInternal, "wait for start");
+        rested_ms = rest_ms(errno, rested_ms);
+        if (rested_ms == 0) {
+          return refuse_errno(ErrorCode::kInternal, "wait for start");
+        }
+        ::usleep(static_cast<useconds_t>(rested_ms) * 1000);
+        continue;
       }
+      rested_ms = 0;
       Channel channel{UniqueFd(connection)};
       // `state` connects too, to see whether anyone is here, and says nothing.
       if (connection >= 0 && channel.expect(MessageKind::kStart)) {

@@ -16,7 +16,7 @@ struct InitOrder {
   Cgroup& cgroup;
   NamespaceFlags made;          // namespaces that are new
   bool joins_user = false;      // in a user namespace that was there before
-  Entered entered = Entered::kNone;
+  Birth birth;
   bool new_keyring = true;
   bool no_pivot = false;
   bool opens_sources = false;   // without root only init, in its user namespace, can clone mounts: it gets none

@@ -8,6 +8,7 @@
 #include <csignal>
 
 #include "runtime/bind_sources.h"
+#include "runtime/environment.h"
 #include "runtime/exec_session.h"
 #include "runtime/oci/container_init.h"
 #include "runtime/oci/files.h"
@@ -54,7 +55,7 @@ class Creation {
     if (!options_.starts_itself) {
       start_socket = TRY(made_.container.listen_for_start());
     }
-    InitOrder order{.config = config(), .plan = plan, .cgroup = cgroup, .made = new_namespaces(config()), .bundle = made_.bundle.path, .state_before_pid = {}, .state_after_pid = {}, .launch = {}};
+    InitOrder order{.config = config(), .plan = plan, .cgroup = cgroup, .made = new_namespaces(config()), .birth = {}, .bundle = made_.bundle.path, .state_before_pid = {}, .state_after_pid = {}, .launch = {}};
     order.joins_user = config().joins_namespace("user");
     order.new_keyring = options_.new_keyring;
     order.no_pivot = options_.no_pivot;
@@ -68,7 +69,8 @@ class Creation {
     order.launch.die_with_parent = false;
     order.launch.inherits_streams = true;
     order.launch.drops_impossible_limits = true;
-    order.launch.preserved_fds = options_.preserved_fds;
+    order.launch.preserved_fds = options_.passed_fds.all;
+    order.launch.listen_fds = options_.passed_fds.listen;
     order.launch.seccomp_flags = made_.bundle.seccomp.flags;
     order.launch.plain_line_feeds = options_.foreground;
     order.launch.has_listener = made_.bundle.seccomp.notifies;
@@ -78,11 +80,11 @@ class Creation {
       ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     }
     std::vector<int> kept = {init_end.fd(), start_socket.get()};
-    for (unsigned i = 0; i < options_.preserved_fds; ++i) {
+    for (unsigned i = 0; i < options_.passed_fds.all; ++i) {
       kept.push_back(3 + static_cast<int>(i));
     }
-    FirstProcess first = TRY(clone_first_process(config(), cgroup, kept, !options_.no_pivot, [&](Entered entered) {
-      order.entered = entered;
+    FirstProcess first = TRY(clone_first_process(config(), cgroup, kept, !options_.no_pivot, [&](const Birth& birth) {
+      order.birth = birth;
       run_container_init(std::move(init_end), std::move(order));
     }));
     trace::mark("plan the mounts, clone init");
@@ -102,7 +104,7 @@ class Creation {
     if (config().makes_namespace("user")) {
       TRY(is_user() ? map_ids_as_user(pid_, config()) : map_ids(pid_, config().uid_map, config().gid_map));
     }
-    if (config().makes_namespace("user") || config().joins_namespace("user")) {
+    if (!is_user() && (config().makes_namespace("user") || config().joins_namespace("user"))) {  // for id-mapped binds
       user_namespace.reset(::open((proc + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC));
       if (!user_namespace) {
         return refuse_errno(ErrorCode::kNamespaceFailed, "open the user namespace");
@@ -129,8 +131,8 @@ class Creation {
     trace::mark("wait for init to be in place");
     const std::string state = made_.container.state_json(Phase::kCreating, pid_, false);
     // The environment is there, which this hook of old knows as "created".
-    TRY(run_hooks(config().hooks.prestart, "prestart", made_.container.state_json(Phase::kCreated, pid_, false), made_.bundle.path));
-    TRY(run_hooks(config().hooks.create_runtime, "createRuntime", state, made_.bundle.path));
+    TRY(run_hooks(config().hooks.prestart, "prestart", made_.container.state_json(Phase::kCreated, pid_, false), made_.bundle.path, own_environment()));
+    TRY(run_hooks(config().hooks.create_runtime, "createRuntime", state, made_.bundle.path, own_environment()));
     std::vector<int> fds;
     if (seccomp) {
       fds.push_back(seccomp.get());
@@ -215,6 +217,7 @@ Outcome<Created> create_container(Context& context, const CreateOptions& options
   if (bundle.config.has_intel_rdt) {
     context.log.warning("linux.intelRdt is ignored: this runtime does not manage resctrl groups");
   }
+  warn_of_unknown_capabilities(context.log, bundle.config.process);
   Container container = TRY(Container::make(context.root, options.id));
   return Creation(context, options, std::move(container), std::move(bundle)).run();
 }

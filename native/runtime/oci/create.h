@@ -5,12 +5,13 @@
 #include "runtime/oci/bundle.h"
 #include "runtime/oci/container.h"
 #include "runtime/oci/context.h"
+#include "runtime/oci/passed_fds.h"
 
 namespace strata::runtime::oci {
 
 struct CreateOptions {
   std::string id, bundle, pid_file, console_socket, pidfd_socket;
-  unsigned preserved_fds = 0;
+  PassedFds passed_fds;
   bool no_pivot = false, new_keyring = true;
   bool foreground = false;     // the caller's terminal is the container's
   bool starts_itself = false;  // `run`: kStart comes from this process, on `channel`

@@ -58,8 +58,14 @@ Outcome<OciProcess> process_of(const Bundle& bundle, const ExecOptions& options)
     return process;
   }
   OciProcess process = bundle.config.process;
+  process.unknown_capabilities.clear();  // `create` has told them
   process.args = options.args;
   process.terminal = options.tty;
+  for (const std::string& entry : options.env) {
+    if (entry.find('=') == std::string::npos || entry.front() == '=') {
+      return refuse(ErrorCode::kInvalidRequest, "--env must be NAME=VALUE, not '" + entry + "'");
+    }
+  }
   process.env.insert(process.env.end(), options.env.begin(), options.env.end());
   process.cwd = options.cwd.empty() ? process.cwd : options.cwd;
   process.no_new_privileges = process.no_new_privileges || options.no_new_privileges;
@@ -72,12 +78,15 @@ Outcome<OciProcess> process_of(const Bundle& bundle, const ExecOptions& options)
   for (const std::string& name : options.capabilities) {
     const int number = capability_number(name);
     if (number < 0) {
-      return refuse(ErrorCode::kInvalidRequest, "--cap has an unknown capability '" + name + "'");
+      process.unknown_capabilities.push_back(name);
+      continue;
     }
+    // Not inheritable: programs with file capabilities would have it too (CVE-2022-29162). Ambient takes inheritable.
     CapabilitySets& sets = process.capabilities;
-    for (std::uint64_t* set : {&sets.bounding, &sets.effective, &sets.permitted, &sets.inheritable, &sets.ambient}) {
+    for (std::uint64_t* set : {&sets.bounding, &sets.effective, &sets.permitted}) {
       *set |= std::uint64_t{1} << number;
     }
+    sets.ambient |= sets.inheritable & (std::uint64_t{1} << number);
   }
   if (process.args.empty()) {
     return refuse(ErrorCode::kInvalidRequest, "exec needs a command, or --process with one");
@@ -297,6 +306,7 @@ Outcome<int> exec_in_container(Context& context, const Container& container, con
   const std::string config_text = TRY(container.config_text());
   const Bundle bundle = TRY(read_config_of(config_text, container.record.bundle));
   const OciProcess process = TRY(process_of(bundle, options));
+  warn_of_unknown_capabilities(context.log, process);
   if (process.terminal && options.detach && options.console_socket.empty()) {
     return refuse(ErrorCode::kInvalidRequest, "cannot allocate tty if runc will detach without setting console socket", 0, "pass --console-socket");
   }
@@ -314,7 +324,8 @@ Outcome<int> exec_in_container(Context& context, const Container& container, con
   how.die_with_parent = false;
   how.inherits_streams = true;
   how.drops_impossible_limits = true;
-  how.preserved_fds = options.preserved_fds;
+  how.preserved_fds = options.passed_fds.all;
+  how.listen_fds = options.passed_fds.listen;
   how.seccomp_flags = bundle.seccomp.flags;
   how.plain_line_feeds = !options.detach && options.console_socket.empty();
   how.has_listener = bundle.seccomp.notifies;

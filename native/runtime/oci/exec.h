@@ -3,6 +3,7 @@
 
 #include "runtime/oci/container.h"
 #include "runtime/oci/context.h"
+#include "runtime/oci/passed_fds.h"
 
 namespace strata::runtime::oci {
 
@@ -14,7 +15,7 @@ struct ExecOptions {
   std::vector<gid_t> additional_gids;
   bool tty = false, no_new_privileges = false, ignores_paused = false, detach = false;
   std::string console_socket, pid_file, pidfd_socket;
-  unsigned preserved_fds = 0;
+  PassedFds passed_fds;
 };
 
 // The exit status to end with: the process's own, or 0 where it is detached.

@@ -1,6 +1,5 @@
 #include "runtime/oci/front_door.h"
 
-#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include "runtime/oci/foreground.h"
 #include "runtime/oci/inspect.h"
 #include "runtime/oci/lifecycle.h"
+#include "runtime/oci/passed_fds.h"
 #include "runtime/oci/spec.h"
 #include "runtime/oci/start.h"
 #include "runtime/oci/update.h"
@@ -36,16 +36,6 @@ struct Command {
   Ended (*run)(Context&, const Options&);
   std::size_t operands_before_end = ~std::size_t{0};
 };
-
-Outcome<unsigned> count_of(const Options& options, const char* name, unsigned missing) {
-  const std::string text = options.value(name);
-  unsigned number = missing;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (!text.empty() && (error != std::errc() || end != text.data() + text.size() || number > 65536)) {
-    return refuse(ErrorCode::kInvalidRequest, std::string("--") + name + " must be a number, not '" + text + "'");
-  }
-  return number;
-}
 
 // "1m30s", "100ms", as Go writes durations; a bare number is seconds.
 Outcome<int> duration_ms(const std::string& text, int missing) {
@@ -70,20 +60,9 @@ Outcome<int> duration_ms(const std::string& text, int missing) {
   return text.empty() ? missing : static_cast<int>(sum);
 }
 
-// They are handed on by number: one that is missing would be another file of this process by then.
-Outcome<unsigned> preserved_fds(const Options& options) {
-  const unsigned count = TRY(count_of(options, "preserve-fds", 0));
-  for (unsigned i = 0; i < count; ++i) {
-    if (::fcntl(static_cast<int>(3 + i), F_GETFD) < 0) {
-      return refuse(ErrorCode::kInvalidRequest, "please check --preserve-fds: descriptor " + std::to_string(3 + i) + " is not open");
-    }
-  }
-  return count;
-}
-
 Outcome<CreateOptions> create_options(const Options& options) {
   CreateOptions create;
-  create.preserved_fds = TRY(preserved_fds(options));
+  create.passed_fds = TRY(passed_fds(options));
   create.id = options.operands()[0];
   create.bundle = options.value("bundle");
   create.pid_file = options.value("pid-file");
@@ -177,7 +156,7 @@ Ended remove(Context& context, const Options& options) {
 
 Ended exec(Context& context, const Options& options) {
   ExecOptions wanted;
-  wanted.preserved_fds = TRY(preserved_fds(options));
+  wanted.passed_fds = TRY(passed_fds(options));
   wanted.process_file = options.value("process");
   wanted.args.assign(options.operands().begin() + 1, options.operands().end());
   wanted.env = options.values("env");

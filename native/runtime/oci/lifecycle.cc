@@ -8,6 +8,7 @@
 #include <csignal>
 
 #include "core/cgroup_freezer.h"
+#include "runtime/environment.h"
 #include "runtime/oci/bundle.h"
 #include "runtime/oci/processes.h"
 #include "runtime/oci/systemd_scope.h"
@@ -134,7 +135,7 @@ Done delete_container(Context& context, const Container& container, bool force) 
   // The container is gone whatever a hook says.
   if (text) {
     if (const auto bundle = read_config_of(*text, container.record.bundle)) {
-      if (auto hooked = run_hooks(bundle->config.hooks.poststop, "poststop", container.state_json(Phase::kStopped, 0, false), ""); !hooked) {
+      if (auto hooked = run_hooks(bundle->config.hooks.poststop, "poststop", container.state_json(Phase::kStopped, 0, false), "", own_environment()); !hooked) {
         context.log.warning(sentence_of(hooked.error()));
       }
     }

@@ -68,10 +68,10 @@ Done join_all(const std::vector<Joined>& joined) {
   return {};
 }
 
-// A user namespace's root could not mount in a mount namespace made before it, offsets of time are written to a file of the first process's own, and
-// createContainer hooks are programs of the host: they see the host's mounts up to the pivot.
+// A user namespace's root could mount no procfs where it sees none, and createContainer hooks are programs of the host: they see the host's mounts up to the
+// pivot. There it is up to the kernel who may trace the first process, which is not dumpable.
 bool can_leave_host(const OciConfig& config) {
-  return config.joins_namespace("pid") && config.makes_namespace("mount") && !config.makes_namespace("user") && !config.joins_namespace("user") && !config.makes_namespace("time") &&
+  return config.joins_namespace("pid") && config.makes_namespace("mount") && !config.makes_namespace("user") && !config.joins_namespace("user") &&
          config.hooks.create_container.empty();
 }
 
@@ -83,6 +83,10 @@ Done leave_host(const OciConfig& config) {
       return classify(std::move(written), ErrorCode::kLimitRejected, "set oomScoreAdj");
     }
   }
+  if (config.makes_namespace("time")) {  // children are born in it
+    const UniqueFd offsets(::open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC));
+    TRY(set_time_offsets(config, offsets.get()));
+  }
   if (::unshare(CLONE_NEWNS) < 0) {
     return refuse_errno(ErrorCode::kNamespaceFailed, "make the mount namespace", namespace_hint(errno));
   }
@@ -90,11 +94,12 @@ Done leave_host(const OciConfig& config) {
   return enter_empty_root(real_sys());
 }
 
-Outcome<FirstProcess> clone_between(const OciConfig& config, Cgroup& cgroup, std::vector<int> kept, bool pivots, const std::function<void(Entered)>& run) {
+Outcome<FirstProcess> clone_between(const OciConfig& config, Cgroup& cgroup, std::vector<int> kept, bool pivots, const std::function<void(const Birth&)>& run) {
   const std::vector<Joined> joined = TRY(open_joined(config));
   auto [own_end, other_end] = TRY(Channel::make_pair());
   SharedPid note = TRY(SharedPid::make());
   UniqueFd between_handle;
+  const bool leaves = pivots && can_leave_host(config);
   bool in_unified = false;
   const pid_t between = TRY(clone_child(0, cgroup, between_handle, in_unified));
   if (between == 0) {
@@ -108,7 +113,7 @@ Outcome<FirstProcess> clone_between(const OciConfig& config, Cgroup& cgroup, std
       keep_only(kept);
       TRY(join_all(joined));
       NamespaceFlags made = new_namespaces(config);
-      if (pivots && can_leave_host(config)) {
+      if (leaves) {
         TRY(leave_host(config));
         made.mount = false;
       }
@@ -116,7 +121,7 @@ Outcome<FirstProcess> clone_between(const OciConfig& config, Cgroup& cgroup, std
     };
     const auto child = clone();
     if (child && *child == 0) {
-      run(Entered::kAll);
+      run({Entered::kAll, leaves});
     }
     if (!child) {
       give_up(other_end, child.error());
@@ -176,7 +181,7 @@ Done check_namespaces(const OciConfig& config) {
   return {};
 }
 
-Outcome<FirstProcess> clone_first_process(const OciConfig& config, Cgroup& cgroup, const std::vector<int>& kept, bool pivots, const std::function<void(Entered)>& run) {
+Outcome<FirstProcess> clone_first_process(const OciConfig& config, Cgroup& cgroup, const std::vector<int>& kept, bool pivots, const std::function<void(const Birth&)>& run) {
   if (!config.joined_namespaces.empty()) {
     return clone_between(config, cgroup, kept, pivots, run);
   }
@@ -184,7 +189,7 @@ Outcome<FirstProcess> clone_first_process(const OciConfig& config, Cgroup& cgrou
   bool in_unified = false;
   first.pid = TRY(clone_child(clone_flags(new_namespaces(config)), cgroup, first.handle, in_unified));
   if (first.pid == 0) {
-    run(in_unified ? Entered::kUnified : Entered::kNone);
+    run({in_unified ? Entered::kUnified : Entered::kNone});
   }
   return first;
 }

@@ -1,5 +1,6 @@
 #include "runtime/oci/new_container.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/cgroup_freezer.h"
@@ -16,6 +17,20 @@ std::unexpected<Failure> refuse_inhabited(const std::string& path) {
   return refuse(ErrorCode::kCgroupFailed, "container's cgroup is not empty: '" + path + "' has processes that are none of the container's", EBUSY, "use another linux.cgroupsPath");
 }
 
+// A path can lead to the very namespace that the runtime is in: then it is shared with the host. What cannot be looked at cannot be joined either.
+bool shares(const OciConfig& config, const char* type, const char* file) {
+  if (config.makes_namespace(type)) {
+    return false;
+  }
+  for (const OciJoinedNamespace& joined : config.joined_namespaces) {
+    struct stat own {}, other {};
+    if (joined.type == type) {
+      return ::stat((std::string("/proc/self/ns/") + file).c_str(), &own) == 0 && ::stat(joined.path.c_str(), &other) == 0 && own.st_ino == other.st_ino && own.st_dev == other.st_dev;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 PlanFacts plan_facts(const OciConfig& config, Privilege privilege, const CgroupHost& host, const std::string& cgroup_path) {
@@ -26,9 +41,9 @@ PlanFacts plan_facts(const OciConfig& config, Privilege privilege, const CgroupH
   facts.cgroups = &host;
   facts.cgroup_path = cgroup_path;
   facts.without_cgroup = cgroup_path.empty();
-  facts.host_network = !own("network");
-  facts.host_ipc = !own("ipc");
-  facts.host_uts = !own("uts");
+  facts.host_network = shares(config, "network", "net");
+  facts.host_ipc = shares(config, "ipc", "ipc");
+  facts.host_uts = shares(config, "uts", "uts");
   return facts;
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "runtime/environment.h"
 #include "runtime/oci/send_fd.h"
 #include "runtime/trace.h"
 
@@ -72,7 +73,7 @@ Done start_over(Context& context, const Container& container, const Bundle& bund
   trace::mark("wait for init's execve");
   container.unlink_start_socket();
   // The container runs: what a hook thinks of that is for the log.
-  if (auto hooked = run_hooks(bundle.config.hooks.poststart, "poststart", container.state_json(Phase::kRunning, pid, false), bundle.path); !hooked) {
+  if (auto hooked = run_hooks(bundle.config.hooks.poststart, "poststart", container.state_json(Phase::kRunning, pid, false), bundle.path, own_environment()); !hooked) {
     context.log.warning(sentence_of(hooked.error()));
   }
   return {};

@@ -73,16 +73,51 @@ describe('a process of the container', () => {
       Object.assign(config.process, { capabilities: { bounding: ptrace, effective: ptrace, permitted: ptrace } });
     });
     await until(() => runtime.printed(id).includes('ready'), 'the attacker');
-    for (let i = 0; i < 5; ++i) {
-      const beside = runtime.output('cat /proc/self/oom_score_adj; echo $$', (config) => {
+    for (let i = 0; i < 8; ++i) {
+      const beside = runtime.output('cat /proc/self/oom_score_adj; echo $$; cut -d. -f1 /proc/uptime', (config) => {
         config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== 'pid');
         config.linux.namespaces.push({ type: 'pid', path: `/proc/${runtime.state(id).pid}/ns/pid` });
+        if (i % 2 === 1) {
+          config.linux.namespaces.push({ type: 'time' });
+          config.linux['timeOffsets'] = { boottime: { secs: 1_000_000_000 } };
+        }
         Object.assign(config.process, { oomScoreAdj: 77 });
       });
-      expect(beside).toMatch(/^77\n\d+\n$/);
+      expect(beside).toMatch(i % 2 === 1 ? /^77\n\d+\n1\d{9}\n$/ : /^77\n\d+\n\d{1,9}\n$/);
     }
     // What the new container is made of may be seen: the pid namespace is shared.
     expect(runtime.printed(id)).not.toContain(path.basename(runtime.directory));
+  });
+
+  test('with every capability finds nothing of the host in a container that is made in its pid and user namespace', async () => {
+    const { runtime } = context;
+    fs.chmodSync(runtime.directory, 0o711);
+    const marker = path.join(runtime.directory, 'marker');
+    fs.writeFileSync(marker, '');
+    const all = ['CAP_SYS_PTRACE', 'CAP_DAC_OVERRIDE', 'CAP_DAC_READ_SEARCH', 'CAP_SYS_ADMIN', 'CAP_SETUID', 'CAP_SETGID'];
+    const id = runtime.start('exec sleep 1000', (config) => {
+      Object.assign(config.process, { capabilities: { bounding: all, effective: all, permitted: all } });
+      config.linux.namespaces.push({ type: 'user' });
+      for (const kind of ['uidMappings', 'gidMappings']) config.linux[kind] = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+    });
+    const { pid } = runtime.state(id);
+    // Its init waits with the host's mounts in sight for as long as the hook takes.
+    const [waits, go] = ['waits', 'go'].map((name) => path.join(runtime.directory, name));
+    const bundle = runtime.bundle('id -u; echo $$', (config) => {
+      config.linux.namespaces = config.linux.namespaces.filter(({ type }) => type !== 'pid');
+      for (const type of ['pid', 'user']) config.linux.namespaces.push({ type, path: `/proc/${pid}/ns/${type}` });
+      const script = `echo > ${waits}; until test -e ${go}; do sleep 0.05; done`;
+      config.hooks = { createRuntime: [{ path: '/bin/sh', args: ['sh', '-c', script], env: ['PATH=/bin:/usr/bin'] }] };
+    });
+    const beside = runtime.spawn(['run', '--bundle', bundle, path.basename(bundle)]);
+    await until(() => fs.existsSync(waits ?? ''), 'the hook');
+    const script = `cat /proc/[0-9]*/comm; for p in /proc/[0-9]*; do for at in root cwd; do test -e $p/$at${marker} && echo "found $p/$at"; done; done; true`;
+    const seen = runtime.must('exec', id, 'sh', '-c', script);
+    fs.writeFileSync(go ?? '', '');
+    expect(await beside.ended).toBe(0);
+    expect(seen).toContain('strata-init\n');
+    expect(seen).not.toContain('found');
+    expect(beside.stdout()).toMatch(/^0\n\d+\n$/);
   });
 
   test('reaches no key of who creates, starts or execs it', () => {

@@ -139,10 +139,10 @@ describe('exec', () => {
       config.process['noNewPrivileges'] = false;
     });
     const status = (...args: string[]): string =>
-      runtime.must('exec', ...args, id, 'grep', '-E', '^(Groups|NoNewPrivs|CapAmb)', '/proc/self/status');
-    expect(status()).toMatch(/Groups:\s*0? ?\nCapAmb:\s+0+\nNoNewPrivs:\s0/);
+      runtime.must('exec', ...args, id, 'grep', '-E', '^(Groups|NoNewPrivs|CapBnd)', '/proc/self/status');
+    expect(status()).toMatch(/Groups:\s*0? ?\nCapBnd:\s+0000000020000420\nNoNewPrivs:\s0/);
     expect(status('--additional-gids', '7', '-g', '8', '--no-new-privs', '--cap', 'CAP_NET_RAW')).toMatch(
-      /Groups:\s*7 8 \nCapAmb:\s+0000000000002000\nNoNewPrivs:\s1/,
+      /Groups:\s*7 8 \nCapBnd:\s+0000000020002420\nNoNewPrivs:\s1/,
     );
     const file = path.join(runtime.directory, id, 'process.json');
     const process = {

@@ -38,6 +38,19 @@ describe('a container from create to delete', () => {
     expect(runtime.call(['delete', '--force', id])).toMatchObject({ status: 0, stderr: '' });
   });
 
+  test('waits on where it can open no more files for a while', async () => {
+    const { runtime } = context;
+    const id = runtime.create('echo started');
+    const { pid } = runtime.state(id);
+    const mayOpen = (files: number): unknown => spawnSync('prlimit', ['--pid', String(pid), `--nofile=${files}:`]).status;
+    expect(mayOpen(0)).toBe(0);
+    // Each asks whether it waits still: it takes the first call, and cannot take the others now.
+    for (let i = 0; i < 3; ++i) expect(runtime.state(id)).toMatchObject({ status: 'created', pid });
+    expect(mayOpen(1024)).toBe(0);
+    runtime.must('start', id);
+    await until(() => runtime.printed(id) === 'started\n', 'the first line');
+  });
+
   test('run takes over output and exit status', () => {
     const { runtime } = context;
     expect(runtime.run('echo out; echo err >&2; exit 7')).toEqual({ status: 7, stdout: 'out\n', stderr: 'err\n' });
@@ -70,9 +83,9 @@ describe('a container from create to delete', () => {
       status: 126,
       stderr: expect.stringContaining('permission denied') as string,
     });
-    expect(refused((config) => Object.assign(config.process, { cwd: '/nonexistent' }))).toMatchObject({
+    expect(refused((config) => Object.assign(config.process, { cwd: '/etc/passwd/x' }))).toMatchObject({
       status: 126,
-      stderr: expect.stringContaining("enter the working directory '/nonexistent': no such file or directory") as string,
+      stderr: expect.stringContaining("enter the working directory '/etc/passwd/x': not a directory") as string,
     });
     expect(runtime.call(['create', '--bundle', '/nonexistent', 'x']).stderr).toContain('no such file or directory');
   });
