@@ -49,11 +49,7 @@ std::optional<int> reap_all(pid_t command) {
   char none = 0;
   while (::read(parent_is_ready, &none, 1) < 0 && errno == EINTR) {
   }
-  std::vector<std::string> environment;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    environment.emplace_back(*entry);
-  }
-  const Failure failure = execute_command(args, environment);
+  const Failure failure = execute_command(args, own_environment());
   static_cast<void>(channel.send(MessageKind::kFailed, encode_failure(failure)));
   ::_exit(exit_code_of(failure.code) < 0 ? 125 : exit_code_of(failure.code));
 }

@@ -32,6 +32,7 @@ export const packageGroups = {
     attr: 'sets extended attributes that an import must keep',
     python3: 'receives the descriptors that the runtime hands to an engine',
     uidmap: 'maps ranges of ids for the runtime without root',
+    criu: 'checkpoints and restores containers for the runtime',
     systemd: 'makes the scopes that the systemd driver asks for, in namespaces of its own',
     'debian-archive-keyring': 'signs the packages that the virtual machine is made of',
     e2fsprogs: 'makes the loop-mounted stores of heavy tests and the disk of the virtual machine',

@@ -15,6 +15,8 @@
 #include "runtime/mount_plan.h"
 #include "runtime/oci/bundle.h"
 #include "runtime/oci/cgroup_path.h"
+#include "runtime/oci/criu_log.h"
+#include "runtime/oci/criu_rpc.h"
 #include "runtime/oci/namespaces.h"
 #include "runtime/requests.h"
 #include "runtime/rootfs.h"
@@ -216,11 +218,20 @@ bool users(std::string_view input) {
 }
 std::vector<std::string> user_seeds() { return {"root:x:0:0:root:/root:/bin/sh\nname:x:5:6::/home/name:/bin/sh\n::::::\ngroup:x:7:name,other\ngrou:x:4294967296:name\n:::"}; }
 
+bool criu(std::string_view input) {
+  static_cast<void>(oci::criu_complaints(input));
+  return oci::decode_answer(input).has_value();
+}
+std::vector<std::string> criu_seeds() {
+  return {std::string("\x08\x06\x10\x01\x2a\x11\x0a\x0cpost-restore\x10\xac\x02", 23), std::string("\x08\x01\x10\x00\x38\x02\x4a\x02no", 10)};
+}
+
 using Form = FuzzTarget::Form;
 const FuzzTarget kTargets[] = {
     {"config", config, config_seeds, Form::kJson, 800},       {"process", process, process_seeds, Form::kJson, 1500},  {"request", request, request_seeds, Form::kJson, 500},
     {"seccomp", seccomp, seccomp_seeds, Form::kJson, 300},    {"frames", frames, frame_seeds, Form::kText, 20000},     {"channel", channel, channel_seeds, Form::kText, 1500},
     {"tar", tar, tar_seeds, Form::kBlocks, 1500},             {"layer", layer, tar_seeds, Form::kBlocks, 400},         {"users", users, user_seeds, Form::kText, 3000},
+    {"criu", criu, criu_seeds, Form::kText, 20000},
 };
 
 }  // namespace

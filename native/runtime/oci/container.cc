@@ -17,6 +17,7 @@
 #include "core/tree.h"
 #include "runtime/clock.h"
 #include "runtime/exit_record.h"
+#include "runtime/oci/criu_container.h"
 #include "runtime/oci/files.h"
 
 namespace strata::runtime::oci {
@@ -174,6 +175,7 @@ Done Container::load() {
   record.cgroup_path = TRY(root["cgroupPath"].text());
   record.systemd_unit = TRY(root["systemdUnit"].text_or(""));
   record.annotations = TRY(root["annotations"].text());
+  record.streams = decode_streams(root["streams"]);
   record.creator = TRY(read_identity(root["creator"]));
   record.init = TRY(read_identity(root["init"]));
   return {};
@@ -191,6 +193,7 @@ Done Container::save() const {
   json.field("cgroupPath", record.cgroup_path);
   json.field("systemdUnit", record.systemd_unit);
   json.field("annotations", record.annotations);
+  json.raw_field("streams", encode_streams(record.streams));
   write_identity(json, "creator", record.creator);
   write_identity(json, "init", record.init);
   json.end_object();
@@ -234,6 +237,15 @@ std::string Container::state_json(Phase phase, pid_t pid, bool extended) const {
 }
 
 Done Container::remove() const { return classify(remove_tree(path_), ErrorCode::kInternal, "remove the state of container '" + record.id + "'"); }
+
+Outcome<std::string> Container::make_directory(const std::string& name) const {
+  if (::mkdirat(directory_.get(), name.c_str(), 0755) < 0) {
+    return refuse_errno(ErrorCode::kInternal, "make the directory '" + path_ + "/" + name + "'");
+  }
+  return real_path(path_ + "/" + name);
+}
+
+void Container::remove_directory(const std::string& name) const { ::unlinkat(directory_.get(), name.c_str(), AT_REMOVEDIR); }
 
 std::string Container::owner() const {
   struct stat status {};

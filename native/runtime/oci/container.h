@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@ struct Record {
   std::string id, bundle, rootfs, created, boot_id, cgroup_path;
   std::string systemd_unit;        // the scope that systemd made; empty: none did
   std::string annotations = "{}";  // a JSON object
+  std::array<std::string, 3> streams;  // the names of init's pipes outside ("pipe:[12]"), for a checkpoint; empty: something else
   ProcessIdentity creator, init;
 };
 
@@ -53,6 +55,9 @@ class Container {
   // The spec's state object, with what the known command line adds where `extended`.
   [[nodiscard]] std::string state_json(Phase phase, pid_t pid, bool extended) const;
   [[nodiscard]] Done remove() const;
+  // An empty one in the state directory, for a while; its absolute path.
+  [[nodiscard]] Outcome<std::string> make_directory(const std::string& name) const;
+  void remove_directory(const std::string& name) const;
   // "root", or "#1000" of another user.
   [[nodiscard]] std::string owner() const;
 

@@ -13,6 +13,7 @@ struct Context {
   bool systemd_cgroup = false;
   Privilege privilege = Privilege::kRoot;
   bool rootless = false;  // does without cgroups where there are none to be had
+  std::string criu;       // --criu; empty: what PATH has
   Log log;
   char* const* argv = nullptr;  // for run_from_read_only_mount
 };

@@ -192,6 +192,8 @@ class Creation {
   UniqueFd console_;
 };
 
+}  // namespace
+
 Done check_terminal(const OciProcess& process, const CreateOptions& options) {
   if (process.terminal && options.console_socket.empty() && !options.foreground) {
     return refuse(ErrorCode::kInvalidRequest, "cannot allocate tty if runc will detach without setting console socket", 0, "process.terminal is true: pass --console-socket");
@@ -202,8 +204,6 @@ Done check_terminal(const OciProcess& process, const CreateOptions& options) {
   }
   return {};
 }
-
-}  // namespace
 
 Outcome<Created> create_container(Context& context, const CreateOptions& options) {
   TRY(Container::check_id(options.id));

@@ -28,6 +28,9 @@ struct Created {
 // On an error nothing is left behind.
 Outcome<Created> create_container(Context& context, const CreateOptions& options);
 
+// Whether the options and process.terminal go together.
+Done check_terminal(const OciProcess& process, const CreateOptions& options);
+
 // Sends the master of a terminal to whoever listens at --console-socket.
 Done send_console(const std::string& socket_path, int master);
 // Sends the descriptor of a process to whoever listens at --pidfd-socket; an empty path: nobody does.

@@ -9,13 +9,16 @@
 #include <cstdio>
 
 #include "runtime/exec_session.h"
+#include "runtime/oci/checkpoint.h"
 #include "runtime/oci/context.h"
 #include "runtime/oci/create.h"
+#include "runtime/oci/criu.h"
 #include "runtime/oci/exec.h"
 #include "runtime/oci/foreground.h"
 #include "runtime/oci/inspect.h"
 #include "runtime/oci/lifecycle.h"
 #include "runtime/oci/passed_fds.h"
+#include "runtime/oci/restore.h"
 #include "runtime/oci/spec.h"
 #include "runtime/oci/start.h"
 #include "runtime/oci/update.h"
@@ -88,6 +91,15 @@ Ended start(Context& context, const Options& options) {
   return 0;
 }
 
+Ended stay_until_end(Context& context, Created& created, const UniqueFd& signals, bool keep) {
+  const int status = stay_in_foreground(created.container.record.init.pid, signals, std::move(created.console));
+  trace::mark("wait for the exit");
+  if (!keep) {
+    TRY(delete_container(context, created.container, true));
+  }
+  return status;
+}
+
 Ended run(Context& context, const Options& options) {
   CreateOptions wanted = TRY(create_options(options));
   wanted.starts_itself = true;
@@ -111,12 +123,7 @@ Ended run(Context& context, const Options& options) {
   if (detach) {
     return 0;
   }
-  const int status = stay_in_foreground(pid, signals, std::move(created.console));
-  trace::mark("wait for the exit");
-  if (!options.has("keep")) {
-    TRY(delete_container(context, created.container, true));
-  }
-  return status;
+  return stay_until_end(context, created, signals, options.has("keep"));
 }
 
 Ended state(Context& context, const Options& options) {
@@ -234,8 +241,22 @@ Ended features(Context&, const Options&) {
   return 0;
 }
 
-Ended no_checkpoints(Context&, const Options&) {
-  return refuse(ErrorCode::kKernelFeatureMissing, "checkpoint and restore are not available", 0, "this runtime does not drive CRIU");
+Ended checkpoint(Context& context, const Options& options) {
+  const Container container = TRY(open_container(context, options));
+  TRY(checkpoint_container(context, container, options));
+  return 0;
+}
+
+Ended restore(Context& context, const Options& options) {
+  CreateOptions wanted = TRY(create_options(options));
+  const bool detach = options.has("detach");
+  wanted.foreground = !detach;
+  UniqueFd signals;
+  if (!detach) {
+    signals = take_signals();
+  }
+  Created restored = TRY(restore_container(context, wanted, options));
+  return detach ? 0 : stay_until_end(context, restored, signals, options.has("keep"));
 }
 
 const std::vector<Option>& create_flags() {
@@ -265,8 +286,8 @@ const std::vector<Command>& commands() {
       {"events", "[--stats] [--interval SECONDS] ID", {{"stats", 0, false}, {"interval"}}, 1, 1, events},
       {"spec", "[--bundle DIR] [--rootless]", {{"bundle", 'b'}, {"rootless", 0, false}}, 0, 0, spec},
       {"features", "", {}, 0, 0, features},
-      {"checkpoint", "(not available)", {}, 0, ~std::size_t{0}, no_checkpoints, 0},
-      {"restore", "(not available)", {}, 0, ~std::size_t{0}, no_checkpoints, 0},
+      {"checkpoint", "[--image-path DIR] [--work-path DIR] [--leave-running] [--tcp-established] [--pre-dump] [--parent-path DIR] ... ID", checkpoint_options(), 1, 1, checkpoint},
+      {"restore", "[--bundle DIR] [--image-path DIR] [--work-path DIR] [--detach] [--pid-file FILE] [--console-socket PATH] ... ID", restore_options(), 1, 1, restore},
   };
   return list_of_commands;
 }
@@ -285,6 +306,7 @@ void print_help() {
             "  --debug\n"
             "  --systemd-cgroup       cgroupsPath is slice:prefix:name, a scope of systemd\n"
             "  --rootless auto|true|false  do without cgroups that are not to be had (auto: where the caller is not root)\n"
+            "  --criu FILE            the program that checkpoints and restores (default criu)\n"
             "  --trace FILE           append what was done when, a line a step\n"
             "  --version\n\ncommands:");
   for (const Command& command : commands()) {
@@ -304,7 +326,8 @@ Ended dispatch(Context& context, const std::string& name, const std::vector<std:
   if (asks_for_help(arguments)) {
     std::printf("usage: strata-runtime %s %s\n", command->name, command->usage);
     // How engines find out whether there are checkpoints.
-    return command->run == no_checkpoints ? 1 : 0;
+    const bool takes_criu = command->run == checkpoint || command->run == restore;
+    return takes_criu && !find_criu(context.criu) ? 1 : 0;
   }
   const Options options = TRY(Options::parse(command->options, arguments, command->operands_before_end));
   const std::size_t operands = options.operands().size();
@@ -344,6 +367,7 @@ int run_oci_command(const std::vector<std::string>& arguments, char* const* argv
   }
   // Root itself needs the cgroup: its device rules are what keeps the container from the host's disks.
   context.rootless = *rootless && context.privilege != Privilege::kRoot;
+  context.criu = global->value("criu");
   context.systemd_cgroup = global->has("systemd-cgroup") || global->value("cgroup-manager") == "systemd";
   if (global->has("version")) {
     // The form that engines read: name, "version", number; commit; spec.

@@ -6,6 +6,7 @@
 #include "core/cgroup_freezer.h"
 #include "runtime/clock.h"
 #include "runtime/oci/cgroup_path.h"
+#include "runtime/oci/criu_container.h"
 #include "runtime/oci/files.h"
 #include "runtime/oci/rootless.h"
 #include "runtime/trace.h"
@@ -150,6 +151,7 @@ Done NewContainer::record_init(pid_t pid) {
     return refuse(ErrorCode::kInternal, "read when the container's init was started");
   }
   record().creator = {};
+  record().streams = stream_names();
   return container.save();
 }
 

@@ -13,11 +13,13 @@ export interface Receiver {
 
 export async function receiver(kind: 'pidfd' | 'console' | 'seccomp', socket: string): Promise<Receiver> {
   const script = fileURLToPath(new URL('receive_fd.py', import.meta.url));
-  const child = spawn('python3', [script, kind, socket], { stdio: ['ignore', 'pipe', 'inherit'] });
+  // The distribution's before any that a version manager put there: its wrapper takes half a minute in the virtual machine.
+  const env = { ...process.env, PATH: `/usr/bin:${process.env['PATH'] ?? ''}` };
+  const child = spawn('python3', [script, kind, socket], { stdio: ['ignore', 'pipe', 'inherit'], env });
   let stdout = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
   const ended = new Promise((resolve) => child.on('close', resolve));
-  await until(() => fs.existsSync(socket), 'the listener');
+  await until(() => fs.existsSync(socket), 'the listener', 60_000);
   return {
     socket,
     stdout: () => stdout,
