@@ -9,6 +9,7 @@ import { Adoption } from './containers/adoption.ts';
 import { DEFAULT_CAPABILITIES } from './containers/capabilities.ts';
 import { ContainerFiles } from './containers/containerFiles.ts';
 import { ContainerService } from './containers/containerService.ts';
+import { ContainerCopies } from './containers/copies.ts';
 import { ContainerDrafts } from './containers/drafts.ts';
 import { ContainerEndings } from './containers/endings.ts';
 import { ContainerExecs } from './containers/execs.ts';
@@ -115,12 +116,15 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const restarts = new ContainerRestarts({ hub, log });
   const endings = new ContainerEndings({ factory, launcher, pauses, hub, log });
   const turns = new KeyedMutex<ContainerId>();
+  const drafts = new ContainerDrafts({ files, registry, images, factory, host: facts.capacity, log });
+  const copies = new ContainerCopies({ turns, registry, drafts, endings, layout, runtime: args.runtime, log });
   const containers = new ContainerService({
     turns,
     files,
     registry,
-    drafts: new ContainerDrafts({ files, registry, images, factory, host: facts.capacity, log }),
+    drafts,
     endings,
+    copies,
     starts: new ContainerStarts({ files, exits, factory, launcher, endings, log }),
     pool,
     launcher,
@@ -189,6 +193,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     host,
     registry,
     containers,
+    copies,
     streams,
     execs,
     inspection,
@@ -219,6 +224,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
       health.close();
       await listener.close();
       sampler.close();
+      await copies.close();
       await pool.close();
       // A disk that hangs must not keep the helper from its end.
       await within(history.close(), historyEndMs);

@@ -13,12 +13,17 @@ export interface TarHeader {
   readonly mtimeMs: number;
   /** Of links; else empty. */
   readonly linkName: string;
+  /** Absent: root. */
+  readonly uid?: number;
+  readonly gid?: number;
 }
 
 const TYPE_FLAGS: Readonly<Record<Exclude<TarKind, 'other'>, string>> = { file: '0', directory: '5', symlink: '2', hardlink: '1' };
 const MAX_NAME_BYTES = 100;
 /** What eleven octal digits hold. */
 const MAX_OCTAL_SIZE = 8 ** 11 - 1;
+/** What seven of them hold. */
+const MAX_OCTAL_ID = 8 ** 7 - 1;
 
 export interface RawHeader {
   readonly name: string;
@@ -28,14 +33,17 @@ export interface RawHeader {
   readonly mode: number;
   readonly mtimeMs: number;
   readonly linkName: string;
+  readonly uid?: number;
+  readonly gid?: number;
 }
 
-/** The blocks that come before the content of a member; owner and group are root. */
+/** The blocks that come before the content of a member. */
 export function encodeHeader(header: TarHeader & { readonly kind: Exclude<TarKind, 'other'> }): Buffer {
   const records: [string, string][] = [];
   if (Buffer.byteLength(header.name) > MAX_NAME_BYTES) records.push(['path', header.name]);
   if (Buffer.byteLength(header.linkName) > MAX_NAME_BYTES) records.push(['linkpath', header.linkName]);
   if (header.sizeBytes > MAX_OCTAL_SIZE) records.push(['size', String(header.sizeBytes)]);
+  for (const id of ['uid', 'gid'] as const) if ((header[id] ?? 0) > MAX_OCTAL_ID) records.push([id, String(header[id])]);
   const block = encodeBlock({ ...header, typeFlag: TYPE_FLAGS[header.kind] });
   if (records.length === 0) return block;
   const pax = Buffer.concat(records.map(([key, value]) => paxRecord(key, value)));
@@ -47,13 +55,13 @@ export function padding(sizeBytes: number): Buffer {
   return Buffer.alloc(-sizeBytes & (BLOCK_BYTES - 1));
 }
 
-function encodeBlock({ name, typeFlag, sizeBytes, mode, mtimeMs, linkName }: RawHeader): Buffer {
+function encodeBlock({ name, typeFlag, sizeBytes, mode, mtimeMs, linkName, uid = 0, gid = 0 }: RawHeader): Buffer {
   const block = Buffer.alloc(BLOCK_BYTES);
   // Cut off where a pax record has the whole.
   Buffer.from(name).copy(block, 0, 0, MAX_NAME_BYTES);
   block.write(octal(mode & 0o7777, 8), 100);
-  block.write(octal(0, 8), 108);
-  block.write(octal(0, 8), 116);
+  block.write(octal(Math.min(uid, MAX_OCTAL_ID), 8), 108);
+  block.write(octal(Math.min(gid, MAX_OCTAL_ID), 8), 116);
   block.write(octal(Math.min(sizeBytes, MAX_OCTAL_SIZE), 12), 124);
   block.write(octal(Math.max(0, Math.floor(mtimeMs / 1000)), 12), 136);
   block.write(typeFlag, 156);
@@ -98,6 +106,8 @@ export function decodeBlock(block: Buffer): RawHeader | undefined {
     mode: mode & 0o7777,
     mtimeMs: mtime * 1000,
     linkName: text(block, 157, MAX_NAME_BYTES),
+    uid: number(block, 108, 8) ?? 0,
+    gid: number(block, 116, 8) ?? 0,
   };
 }
 

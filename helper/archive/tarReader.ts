@@ -1,13 +1,24 @@
 import { StrataError } from '../protocol/index.ts';
 import { BLOCK_BYTES, decodeBlock, decodePax, type RawHeader, type TarHeader, type TarKind } from './tarHeader.ts';
 
+/** Where bytes of a sparse file belong. */
+export interface TarPiece {
+  readonly offset: number;
+  readonly length: number;
+}
+
 export interface TarMember extends TarHeader {
+  /** Of a sparse file: where its content goes, piece by piece; what is between them is zeros. */
+  readonly pieces?: readonly TarPiece[];
   /** Of a file; to be read before the next member is asked for, what is left is skipped. */
   readonly content: AsyncIterable<Buffer>;
 }
 
 /** Names and pax records are held in memory: longer ones are nobody's. */
 const MAX_EXTENSION_BYTES = 1024 * 1024;
+
+/** Of a sparse file; as the native core takes. */
+const MAX_PIECES = 1024 * 1024;
 
 /** Zeros that fill the last record of an archive: read, so that who sends them sees that all was taken. */
 const MAX_TRAILER_BYTES = 4 * 1024 * 1024;
@@ -49,10 +60,15 @@ export async function* readTar(source: AsyncIterable<Uint8Array>): AsyncGenerato
         local.set(typeFlag === 'L' ? 'path' : 'linkpath', long);
         continue;
       }
-      const member = memberOf(header, new Map([...global, ...local]));
+      const records = new Map([...global, ...local]);
+      const member = memberOf(header, records);
       local = new Map();
-      const content = bytes.content(member.sizeBytes);
-      yield { ...member, content };
+      if (member.kind === 'file' && records.get('GNU.sparse.major') === '1') {
+        const sparse = await readSparse(bytes, member, records);
+        yield { ...sparse.member, pieces: sparse.pieces, content: bytes.content(sparse.storedBytes) };
+      } else {
+        yield { ...member, content: bytes.content(member.sizeBytes) };
+      }
       await bytes.skipRest();
     }
   } finally {
@@ -76,6 +92,41 @@ async function extension(bytes: ByteReader, sizeBytes: number): Promise<Buffer> 
   return content.subarray(0, sizeBytes);
 }
 
+/** GNU's format 1.0: before the data a map in decimal lines (count; offset and length of each piece), in whole blocks. */
+async function readSparse(bytes: ByteReader, member: TarHeader, records: ReadonlyMap<string, string>) {
+  const realSize = Number(records.get('GNU.sparse.realsize'));
+  const name = records.get('GNU.sparse.name') ?? member.name;
+  if (!Number.isSafeInteger(realSize) || realSize < 0) throw corrupt(`"${name}" has no valid size`);
+  let text = '';
+  let storedBytes = member.sizeBytes;
+  const number = async (): Promise<number> => {
+    while (!text.includes('\n')) {
+      const block = storedBytes < BLOCK_BYTES || text.length > 32 ? undefined : await bytes.take(BLOCK_BYTES);
+      if (block === undefined) throw corrupt(`the map of "${name}" is cut off`);
+      storedBytes -= BLOCK_BYTES;
+      text += block.toString('latin1');
+    }
+    const end = text.indexOf('\n');
+    const value = /^\d+$/.test(text.slice(0, end)) ? Number(text.slice(0, end)) : Number.NaN;
+    text = text.slice(end + 1);
+    if (!Number.isSafeInteger(value)) throw corrupt(`the map of "${name}" is damaged`);
+    return value;
+  };
+  const pieces: TarPiece[] = [];
+  let mapped = 0;
+  let at = 0;
+  for (let left = await number(); left > 0; left -= 1) {
+    const piece = { offset: await number(), length: await number() };
+    if (piece.offset < at || piece.offset + piece.length > realSize || pieces.length >= MAX_PIECES)
+      throw corrupt(`the map of "${name}" is damaged`);
+    at = piece.offset + piece.length;
+    mapped += piece.length;
+    pieces.push(piece);
+  }
+  if (mapped !== storedBytes) throw corrupt(`the map of "${name}" does not fit its content`);
+  return { member: { ...member, name, sizeBytes: realSize }, pieces, storedBytes };
+}
+
 function memberOf(header: RawHeader, records: ReadonlyMap<string, string>): TarHeader {
   const kind = KINDS[header.typeFlag] ?? 'other';
   const size = records.get('size');
@@ -93,7 +144,14 @@ function memberOf(header: RawHeader, records: ReadonlyMap<string, string>): TarH
     mode: header.mode,
     mtimeMs: Number.isFinite(mtime) ? mtime * 1000 : header.mtimeMs,
     linkName: records.get('linkpath') ?? header.linkName,
+    uid: idOf(records.get('uid'), header.uid),
+    gid: idOf(records.get('gid'), header.gid),
   };
+}
+
+function idOf(record: string | undefined, field = 0): number {
+  const id = record === undefined ? field : Number(record);
+  return Number.isInteger(id) && id >= 0 && id < 0xffff_ffff ? id : 0;
 }
 
 function corrupt(why: string): StrataError {

@@ -1,13 +1,15 @@
 import { constants } from 'node:fs';
-import { chmod, link, lstat, mkdir, open, symlink, unlink, utimes } from 'node:fs/promises';
+import { chmod, chown, type FileHandle, lchown, link, lstat, mkdir, open, symlink, unlink, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StrataError } from '../protocol/index.ts';
 import { readTar, type TarMember } from './tarReader.ts';
 
 export interface UnpackOptions {
-  /** The first part of each name in the archive, and what it becomes; absent: names stay as they are. */
-  readonly rename?: { readonly from: string; readonly to: string };
-  readonly signal?: AbortSignal;
+  /** The first part of each name in the archive, which must have no other, and what it becomes; absent: names stay as they are. */
+  readonly rename?: { readonly from: string; readonly to: string } | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** As the archive says, where this process may do that; else whose process this is. */
+  readonly keepOwners?: boolean | undefined;
   readonly skipped?: (name: string) => void;
 }
 
@@ -18,7 +20,7 @@ export interface Unpacked {
 
 /**
  * Writes an archive below a directory that is there. The archive may come from a container, which nobody trusts: nothing is written
- * outside of the directory, through no link, and files belong to who runs this, without set-id bits. Files and links that are there are
+ * outside of the directory, through no link, and without set-id bits. Files and links that are there are
  * replaced, directories are merged; a directory never replaces a file, nor a file a directory. Throws ARCHIVE_UNSAFE, ARCHIVE_CORRUPT
  * or what keeps a file from being written.
  */
@@ -38,7 +40,7 @@ class Unpacking {
   /** Directories that were looked at: real ones, below this one. */
   readonly #checked = new Set<string>();
   /** Modes and times of directories are set last: one may not be writable, and each new file changes its time. */
-  readonly #directories: { readonly path: string; readonly mode: number; readonly mtimeMs: number }[] = [];
+  readonly #directories: { readonly path: string; readonly member: TarMember }[] = [];
   files = 0;
   bytes = 0;
 
@@ -60,9 +62,10 @@ class Unpacking {
   }
 
   async finish(): Promise<void> {
-    for (const { path, mode, mtimeMs } of this.#directories.reverse()) {
-      await chmod(path, mode & 0o777);
-      await utimes(path, mtimeMs / 1000, mtimeMs / 1000);
+    for (const { path, member } of this.#directories.reverse()) {
+      await this.#own(member, (uid, gid) => chown(path, uid, gid));
+      await chmod(path, member.mode & 0o777);
+      await utimes(path, member.mtimeMs / 1000, member.mtimeMs / 1000);
     }
   }
 
@@ -70,7 +73,7 @@ class Unpacking {
     switch (member.kind) {
       case 'directory':
         // One that was there stays as it was: it is merged into.
-        if (await this.#makeDirectory(path)) this.#directories.push({ path, mode: member.mode, mtimeMs: member.mtimeMs });
+        if (await this.#makeDirectory(path)) this.#directories.push({ path, member });
         this.#checked.add(parts.join('/'));
         return;
       case 'file':
@@ -79,6 +82,7 @@ class Unpacking {
       case 'symlink':
         await makeRoom(path);
         await symlink(member.linkName, path);
+        await this.#own(member, (uid, gid) => lchown(path, uid, gid));
         this.files += 1;
         return;
       case 'hardlink':
@@ -96,17 +100,35 @@ class Unpacking {
     await makeRoom(path);
     const file = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
     try {
-      for await (const bytes of member.content) {
-        this.#options.signal?.throwIfAborted();
-        await file.writeFile(bytes);
-        this.bytes += bytes.byteLength;
-      }
+      await this.#writeContent(file, member);
+      await this.#own(member, (uid, gid) => file.chown(uid, gid));
       await file.chmod(member.mode & 0o777);
       await file.utimes(member.mtimeMs / 1000, member.mtimeMs / 1000);
     } finally {
       await file.close();
     }
     this.files += 1;
+  }
+
+  async #writeContent(file: FileHandle, { content, pieces, sizeBytes }: TarMember): Promise<void> {
+    const places = (pieces ?? [{ offset: 0, length: sizeBytes }]).values();
+    let place = { offset: 0, length: 0 };
+    for await (const bytes of content) {
+      this.#options.signal?.throwIfAborted();
+      this.bytes += bytes.byteLength;
+      for (let done = 0; done < bytes.byteLength; ) {
+        while (place.length === 0) place = { ...(places.next().value ?? { offset: 0, length: bytes.byteLength }) };
+        const { bytesWritten } = await file.write(bytes, done, Math.min(place.length, bytes.byteLength - done), place.offset);
+        place = { offset: place.offset + bytesWritten, length: place.length - bytesWritten };
+        done += bytesWritten;
+      }
+    }
+    if (pieces !== undefined) await file.truncate(sizeBytes);
+  }
+
+  /** Who is not root may give nothing away, and keeps it. */
+  async #own({ uid = 0, gid = 0 }: TarMember, change: (uid: number, gid: number) => Promise<void>): Promise<void> {
+    if (this.#options.keepOwners === true && process.geteuid?.() === 0) await change(uid, gid);
   }
 
   /** To a file that this archive has, and not through a link. */
@@ -150,7 +172,10 @@ class Unpacking {
     const parts = name.split('/').filter((part) => part !== '' && part !== '.');
     if (parts.includes('..') || name.includes('\0')) throw unsafe(name, 'it would be written outside of the directory');
     const { rename } = this.#options;
-    if (rename !== undefined && parts[0] === rename.from) parts[0] = rename.to;
+    if (rename !== undefined && parts.length > 0) {
+      if (parts[0] !== rename.from) throw unsafe(name, `it is not what was asked for, "${rename.from}"`);
+      parts[0] = rename.to;
+    }
     return parts;
   }
 }

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { StrataError } from '../protocol/index.ts';
 import { VERSION } from '../version.ts';
 import { addContainerCommands } from './commands/containers.ts';
+import { addCopyCommands } from './commands/copies.ts';
 import { addEventsCommand } from './commands/events.ts';
 import { addExecCommands } from './commands/exec.ts';
 import { addHostCommands } from './commands/host.ts';
@@ -30,6 +31,7 @@ function createProgram(outputLoss: OutputLoss): Command {
   addRunCommands(program, context);
   addExecCommands(program, context);
   addContainerCommands(program, context);
+  addCopyCommands(program, context);
   addStatsCommand(program, context);
   addImageCommands(program, context);
   addHostCommands(program, context);

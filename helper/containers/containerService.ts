@@ -16,6 +16,7 @@ import {
 import type { KeyedMutex } from '../store/mutex.ts';
 import { Container } from './container.ts';
 import type { ContainerFiles } from './containerFiles.ts';
+import type { ContainerCopies } from './copies.ts';
 import { type ContainerDrafts, type Draft, requireName, requireRestartable } from './drafts.ts';
 import type { ContainerEndings } from './endings.ts';
 import type { Launcher, StartRequest } from './launcher.ts';
@@ -49,6 +50,7 @@ export class ContainerService {
   readonly #registry: ContainerRegistry;
   readonly #drafts: ContainerDrafts;
   readonly #endings: ContainerEndings;
+  readonly #copies: ContainerCopies;
   readonly #starts: ContainerStarts;
   readonly #pool: SandboxPool;
   readonly #launcher: Launcher;
@@ -67,6 +69,7 @@ export class ContainerService {
     registry: ContainerRegistry;
     drafts: ContainerDrafts;
     endings: ContainerEndings;
+    copies: ContainerCopies;
     starts: ContainerStarts;
     pool: SandboxPool;
     launcher: Launcher;
@@ -82,6 +85,7 @@ export class ContainerService {
     this.#registry = options.registry;
     this.#drafts = options.drafts;
     this.#endings = options.endings;
+    this.#copies = options.copies;
     this.#starts = options.starts;
     this.#pool = options.pool;
     this.#launcher = options.launcher;
@@ -170,6 +174,7 @@ export class ContainerService {
       container.restarts = restarts;
       await this.#files.writeRestarts(container.id, restarts);
       await this.#endings.supervisorGone(container);
+      await this.#copies.end(container, 'started');
       const image = this.#drafts.imageOf(container.record);
       // The image may have come back since the container was found without it.
       container.plan = this.#drafts.plan(container.record, image.config);
@@ -372,6 +377,7 @@ export class ContainerService {
     this.#restarts.cancel(container);
     this.#release(container);
     await this.#endings.supervisorGone(container);
+    await this.#copies.end(container, 'removed');
     await this.#files.remove(container.id);
     this.#registry.hide(container);
     container.leave();

@@ -1,5 +1,6 @@
 import type { StatsSampler } from '../cgroups/sampler.ts';
 import type { ContainerService } from '../containers/containerService.ts';
+import type { ContainerCopies } from '../containers/copies.ts';
 import type { ContainerExecs } from '../containers/execs.ts';
 import type { ContainerInspection } from '../containers/inspection.ts';
 import type { ContainerRegistry } from '../containers/registry.ts';
@@ -17,7 +18,7 @@ import type { Handlers } from './dispatch.ts';
 import { sendEvents } from './eventStream.ts';
 import { PullReports } from './pullReports.ts';
 import type { Session } from './session.ts';
-import { readUpload } from './upload.ts';
+import { withUpload } from './upload.ts';
 
 /** What the methods act on. */
 export interface Services {
@@ -28,6 +29,7 @@ export interface Services {
   readonly host: HostService;
   readonly registry: ContainerRegistry;
   readonly containers: ContainerService;
+  readonly copies: ContainerCopies;
   readonly streams: ContainerStreams;
   readonly execs: ContainerExecs;
   readonly inspection: ContainerInspection;
@@ -48,6 +50,7 @@ export function createHandlers(services: Services): Handlers<Session> {
     ...containerHandlers(services),
     ...streamHandlers(services),
     ...execHandlers(services),
+    ...copyHandlers(services),
     ...statsHandlers(services),
     ...imageHandlers(services),
     ...layerHandlers(services),
@@ -55,6 +58,7 @@ export function createHandlers(services: Services): Handlers<Session> {
 }
 
 type Part<Prefix extends string> = Pick<Handlers<Session>, Extract<keyof Handlers<Session>, `${Prefix}.${string}`>>;
+type CopyMethod = 'container.archive.stat' | 'container.archive.get' | 'container.archive.put' | 'container.export' | 'container.diff';
 type StreamMethod = 'container.start' | 'container.run' | 'container.logs' | 'container.attach';
 
 function hostHandlers({ version, host }: Services): Pick<Handlers<Session>, 'hello' | 'host.info'> {
@@ -99,7 +103,11 @@ function hello(params: Params<'hello'>, session: Session, version: string): Meth
   return { protocol: { ...PROTOCOL_VERSION }, helperVersion: version, role: session.role, capabilities: [] };
 }
 
-function containerHandlers({ containers, inspection, streams }: Services): Omit<Part<'container'>, StreamMethod | 'container.exec'> {
+function containerHandlers({
+  containers,
+  inspection,
+  streams,
+}: Services): Omit<Part<'container'>, StreamMethod | CopyMethod | 'container.exec'> {
   return {
     'container.list': ({ all }) => ({ containers: containers.list(all) }),
     'container.inspect': ({ container }) => inspection.details(container),
@@ -191,6 +199,32 @@ function execHandlers({ registry, execs }: Services): Pick<Handlers<Session>, 'c
   };
 }
 
+function copyHandlers({ copies }: Services): Pick<Handlers<Session>, CopyMethod> {
+  return {
+    'container.archive.stat': async ({ container, path, follow }, _, signal) => ({
+      stat: await copies.stat(container, { path, follow: follow ?? false }, signal),
+    }),
+    'container.archive.get': ({ container, path, follow }, session, signal) =>
+      session.withStream(signal, async (stream) => ({
+        stat: await copies.get(container, { path, follow: follow ?? false }, stream, signal),
+      })),
+    'container.archive.put': ({ container, path, stream, keepOwners }, session, signal) =>
+      withUpload(session.connection.stream(stream), signal, (source) =>
+        copies.put(container, { path, keepOwners: keepOwners ?? false, source }, signal),
+      ),
+    'container.export': ({ container }, session, signal) =>
+      session.withStream(signal, async (stream) => {
+        await copies.export(container, stream, signal);
+        return {};
+      }),
+    'container.diff': ({ container }, session, signal) =>
+      session.withStream(signal, async (stream) => {
+        await copies.changes(container, stream, signal);
+        return {};
+      }),
+  };
+}
+
 function statsHandlers({ registry, sampler }: Services): Part<'stats'> {
   return {
     'stats.subscribe': ({ intervalMs }, session) => {
@@ -216,16 +250,10 @@ function imageHandlers({ images, imageService, pulls }: Services): Part<'image'>
     'image.import': async ({ source, reference, command }, session, signal) => {
       const options = { reference, command, signal };
       switch (source.kind) {
-        case 'stream': {
-          const upload = session.connection.stream(source.stream);
-          try {
-            return { image: await imageService.importStream(readUpload(upload, signal), options) };
-          } catch (error) {
-            // Refused before a byte of it was wanted, nobody else closes it.
-            upload.close(error instanceof StrataError ? error : new StrataError('INTERNAL', 'the import failed', { cause: error }));
-            throw error;
-          }
-        }
+        case 'stream':
+          return {
+            image: await withUpload(session.connection.stream(source.stream), signal, (bytes) => imageService.importStream(bytes, options)),
+          };
         case 'directory':
           return { image: await imageService.importDirectory(source.path, options) };
         case 'ociLayout':

@@ -16,7 +16,7 @@ export async function* readUpload(stream: WireStream, signal: AbortSignal): Asyn
   let failure: StrataError | undefined;
   let wake = Promise.withResolvers<void>();
   const onAbort = (): void => {
-    failure ??= new StrataError('CANCELLED', 'the import was cancelled');
+    failure ??= new StrataError('CANCELLED', 'the request was cancelled');
     wake.resolve();
   };
   signal.addEventListener('abort', onAbort, { once: true });
@@ -56,5 +56,20 @@ export async function* readUpload(stream: WireStream, signal: AbortSignal): Asyn
     signal.removeEventListener('abort', onAbort);
     for (const waiting of queue) waiting.taken();
     stream.close(failure);
+  }
+}
+
+/** Does with what a client sends what was asked for; the stream is closed with what went wrong. */
+export async function withUpload<T>(
+  stream: WireStream,
+  signal: AbortSignal,
+  action: (source: AsyncIterable<Uint8Array>) => Promise<T>,
+): Promise<T> {
+  try {
+    return await action(readUpload(stream, signal));
+  } catch (error) {
+    // Refused before a byte of it was wanted, nobody else closes it.
+    stream.close(error instanceof StrataError ? error : new StrataError('INTERNAL', 'the request failed', { cause: error }));
+    throw error;
   }
 }

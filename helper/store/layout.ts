@@ -36,6 +36,10 @@ export class Layout {
   get runContainers(): string {
     return join(this.run, 'containers');
   }
+  /** Where copies attach layers that they need a path for, each in a mount namespace of its own. */
+  get copyPlace(): string {
+    return join(this.run, 'copy');
+  }
   get seccompPrograms(): string {
     return join(this.run, 'seccomp');
   }

@@ -48,10 +48,10 @@ struct Level {
   }
 };
 
-UniqueFd open_child(int parent, const char* name) {
+UniqueFd open_child(int parent, const char* name, bool crosses_mounts = false) {
   open_how how{};
   how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
-  how.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | (crosses_mounts ? 0U : RESOLVE_NO_XDEV);
   return UniqueFd(static_cast<int>(::syscall(SYS_openat2, parent, name, &how, sizeof how)));
 }
 
@@ -114,7 +114,8 @@ Status read_sorted(int directory, size_t most, Level& level) {
 
 }  // namespace
 
-Status walk_tree(int root, TreeOrder order, const TreeVisitor& visit, size_t most_names) {
+Status walk_tree(int root, TreeOrder order, const TreeVisitor& visit, const WalkOptions& options) {
+  size_t most_names = options.most_names;
   UniqueFd current(::openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!current) {
     return fail_errno("open 'directory'");
@@ -134,7 +135,11 @@ Status walk_tree(int root, TreeOrder order, const TreeVisitor& visit, size_t mos
         ++level.next;
         continue;
       }
-      UniqueFd child = open_child(current.get(), name.text.c_str());
+      UniqueFd child = open_child(current.get(), name.text.c_str(), options.crosses_mounts);
+      if (!child && options.changes && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) {
+        ++level.next;
+        continue;
+      }
       if (!child) {
         return fail_errno("open '" + path + "'", errno == EXDEV ? "another file system is mounted there; unmount it first" : "");
       }

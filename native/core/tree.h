@@ -1,4 +1,4 @@
-// Walks a directory tree by descriptors: any depth, never through a symbolic link, never onto another mount.
+// Walks a directory tree by descriptors: any depth, never through a symbolic link, and onto another mount only where that is asked for.
 #pragma once
 
 #include <sys/stat.h>
@@ -30,11 +30,17 @@ enum class TreeOrder {
   kRemoving,  // as stored, where `visit` removes each entry
 };
 
+struct WalkOptions {
+  size_t most_names = SIZE_MAX;  // for kByName
+  bool crosses_mounts = false;   // else entering another mount is EXDEV
+  bool changes = false;          // others write to the tree: a directory that vanished, or became something else, is passed by
+};
+
 // Calls `visit` for every entry below `root`, directories before and after what is in them. Only one descriptor is open at a time: going up is
-// openat("..") with a check of device and inode. Entering another mount is EXDEV.
+// openat("..") with a check of device and inode (ESTALE).
 // For kBefore of a directory, visit may return false to skip what is in it (kAfter is then not called).
 using TreeVisitor = std::function<Result<bool>(TreeVisit, const TreeEntry&)>;
-[[nodiscard]] Status walk_tree(int root, TreeOrder order, const TreeVisitor& visit, size_t most_names = SIZE_MAX);
+[[nodiscard]] Status walk_tree(int root, TreeOrder order, const TreeVisitor& visit, const WalkOptions& options = {});
 
 // Removes everything below the directory `root`.
 [[nodiscard]] Status remove_tree_below(int root);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/archive.h"
 #include "runtime/arguments.h"
 #include "runtime/features.h"
 #include "runtime/init_program.h"
@@ -23,6 +24,7 @@ using strata::runtime::Failure;
 constexpr char kUsage[] =
     "usage: strata-runtime supervise --id ID --run-dir DIR --cgroup-path PATH [--namespaces LIST] [--uid-map C:H:N]... [--gid-map C:H:N]... [--wire N] [--trace FILE]\n"
     "       strata-runtime compile-seccomp --output FILE   (an OCI linux.seccomp object on stdin)\n"
+    "       strata-runtime archive                         (what the helper asks for on descriptor 3)\n"
     "       strata-runtime probe\n";
 
 int report(const Failure& failure) {
@@ -71,6 +73,9 @@ int main(int argc, char** argv) {
   }
   if (command == "compile-seccomp") {
     return compile(arguments);
+  }
+  if (command == "archive" && arguments.empty()) {
+    return strata::runtime::archive();
   }
   if (command == "probe") {
     std::puts(strata::runtime::features_json().c_str());

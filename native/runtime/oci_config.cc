@@ -112,20 +112,6 @@ Done read_user(const Json& user, OciProcess& process) {
   return {};
 }
 
-Outcome<std::vector<IdMapping>> read_id_map(const Json& json) {
-  std::vector<IdMapping> map;
-  const std::size_t size = TRY(json.array_size());
-  for (std::size_t i = 0; i < size; ++i) {
-    const Json entry = json.at(i);
-    IdMapping range;
-    range.container = static_cast<std::uint32_t>(TRY(entry["containerID"].optional_integer(0, kMaxId)).value_or(0));
-    range.host = static_cast<std::uint32_t>(TRY(entry["hostID"].optional_integer(0, kMaxId)).value_or(0));
-    range.size = static_cast<std::uint32_t>(TRY(entry["size"].integer(1, kMaxId + 1)));
-    map.push_back(range);
-  }
-  return map;
-}
-
 Outcome<std::vector<OciMount>> read_mounts(const Json& json, const std::string& bundle) {
   std::vector<OciMount> mounts;
   const std::size_t size = TRY(json.array_size());
@@ -251,6 +237,20 @@ Done read_linux(const Json& json, OciConfig& config) {
 }
 
 }  // namespace
+
+Outcome<std::vector<IdMapping>> read_id_map(const Json& json) {
+  std::vector<IdMapping> map;
+  const std::size_t size = TRY(json.array_size());
+  for (std::size_t i = 0; i < size; ++i) {
+    const Json entry = json.at(i);
+    IdMapping range;
+    range.container = static_cast<std::uint32_t>(TRY(entry["containerID"].optional_integer(0, kMaxId)).value_or(0));
+    range.host = static_cast<std::uint32_t>(TRY(entry["hostID"].optional_integer(0, kMaxId)).value_or(0));
+    range.size = static_cast<std::uint32_t>(TRY(entry["size"].integer(1, kMaxId + 1)));
+    map.push_back(range);
+  }
+  return map;
+}
 
 bool OciConfig::makes_namespace(std::string_view type) const { return std::find(namespaces.begin(), namespaces.end(), type) != namespaces.end(); }
 

@@ -114,6 +114,8 @@ struct OciConfig {
 // `bundle`: what relative paths (the root, sources of binds) start from; empty: they are refused.
 Outcome<OciConfig> read_config(const Json& json, const std::string& bundle = {});
 Outcome<OciProcess> read_process(const Json& json);
+// uidMappings or gidMappings.
+Outcome<std::vector<IdMapping>> read_id_map(const Json& json);
 Outcome<std::optional<ConsoleSize>> read_console_size(const Json& json, const char* columns, const char* rows);
 
 }  // namespace strata::runtime

@@ -108,12 +108,17 @@ Outcome<Layers> open_layers(Sys& sys, const OverlayParams& params, const RootIde
     for (const std::string& path : params.lower) {
       layers.lower.push_back(TRY(open_layer(sys, path)));
     }
-    layers.upper = TRY(open_layer(sys, params.upper));
-    layers.work = TRY(open_layer(sys, params.work));
+    if (!params.upper.empty()) {
+      layers.upper = TRY(open_layer(sys, params.upper));
+      layers.work = TRY(open_layer(sys, params.work));
+    }
     return layers;
   }
   for (const std::string& path : params.lower) {
     layers.lower.push_back(TRY(clone_mapped(sys, path, root)));
+  }
+  if (params.upper.empty()) {
+    return layers;
   }
   // upper and work have to be on one mount: the clone is of the directory that holds both.
   const SplitPath upper = split_path(params.upper);
@@ -151,6 +156,9 @@ Status set_lower(Sys& sys, int context, const Layers& layers, LayerStyle style) 
 
 Status set_layers(Sys& sys, int context, const Layers& layers, LayerStyle style) {
   TRY(set_lower(sys, context, layers, style));
+  if (!layers.upper) {
+    return {};
+  }
   TRY(sys.fs_set_string(context, "upperdir", fd_path(layers.upper.get())));
   return sys.fs_set_string(context, "workdir", fd_path(layers.work.get()));
 }
@@ -174,7 +182,7 @@ Result<UniqueFd> create_in_style(Sys& sys, const OverlayParams& params, const Ro
     return fail_errno("enter '/'");
   }
   TRY(std::move(configured));
-  return sys.fs_mount(context.get(), 0);
+  return sys.fs_mount(context.get(), params.is_read_only || !layers.upper ? MOUNT_ATTR_RDONLY : 0);
 }
 
 // A kernel may refuse a style when the option is set or, before Linux 6.5, only when the file system is created.

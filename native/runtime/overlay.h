@@ -12,8 +12,9 @@ namespace strata::runtime {
 
 struct OverlayParams {
   std::vector<std::string> lower;  // top first
-  std::string upper, work;
+  std::string upper, work;  // both empty: nothing can be written
   bool is_volatile = false;
+  bool is_read_only = false;
 };
 
 struct RootIdentity {

@@ -7,7 +7,9 @@
 #include "core/cgroup_rare_limits.h"
 #include "core/layer_stream.h"
 #include "core/tar_reader.h"
+#include "core/tree_extract.h"
 #include "fake_sys.h"
+#include "runtime/archive.h"
 #include "runtime/channel.h"
 #include "runtime/control_server.h"
 #include "runtime/init.h"
@@ -210,6 +212,32 @@ bool layer(std::string_view input) {
   return applied.has_value();
 }
 
+bool copy(std::string_view input) {
+  const TempDirectory place;
+  for (const char* path : {"root", "root/in"}) {
+    static_cast<void>(::mkdir((place / path).c_str(), 0755));
+  }
+  const UniqueFd source = memory_file(std::string(input));
+  const UniqueFd root(::open((place / "root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const auto extracted = extract_archive(source.get(), root.get(), "/in", {.keeps_owners = true, .most_memory = 1 << 20});
+  // Nothing lands outside of the directory, nor of the root.
+  if (status_of(place.path()).st_nlink != 3 || status_of(place / "root").st_nlink != 3 || exists(place / "root/x") || exists(place / "x")) {
+    __builtin_trap();
+  }
+  return extracted.has_value();
+}
+
+bool archive(std::string_view input) {
+  const auto document = JsonDocument::parse(input);
+  return document && read_archive_request(document->root()).has_value();
+}
+std::vector<std::string> archive_seeds() {
+  return {R"({"action":"get","view":{"pid":12,"cgroupPath":"/strata/x"},"path":"/a","follow":true,"name":"a"})",
+          R"({"action":"put","view":{"overlay":{"lower":["/l1","/l2"],"upper":"/u","work":"/w","readOnly":true},"uidMappings":[{"containerID":0,"hostID":1,"size":2}],)"
+          R"("gidMappings":[{"containerID":0,"hostID":1,"size":2}],"privatePlace":"/p"},"path":"/a","keepOwners":true})",
+          R"({"action":"export","view":{"pid":12,"cgroupPath":"/strata/x"},"emptied":["etc/hosts"]})", R"({"action":"changes","upper":"/u","lower":["/l"]})"};
+}
+
 bool users(std::string_view input) {
   OciProcess process;
   process.username = "name:group";
@@ -230,6 +258,7 @@ using Form = FuzzTarget::Form;
 const FuzzTarget kTargets[] = {
     {"config", config, config_seeds, Form::kJson, 800},       {"process", process, process_seeds, Form::kJson, 1500},  {"request", request, request_seeds, Form::kJson, 500},
     {"seccomp", seccomp, seccomp_seeds, Form::kJson, 300},    {"frames", frames, frame_seeds, Form::kText, 20000},     {"channel", channel, channel_seeds, Form::kText, 1500},
+    {"copy", copy, tar_seeds, Form::kBlocks, 400},            {"archive", archive, archive_seeds, Form::kJson, 1500},
     {"tar", tar, tar_seeds, Form::kBlocks, 1500},             {"layer", layer, tar_seeds, Form::kBlocks, 400},         {"users", users, user_seeds, Form::kText, 3000},
     {"criu", criu, criu_seeds, Form::kText, 20000},
 };

@@ -90,8 +90,8 @@ TEST_CASE("a large directory is walked without holding its names") {
   REQUIRE(stopped);
   CHECK_FALSE(stopped->complete);
   CHECK(stopped->entries == expected - 1);
-  CHECK(walk_tree(root.get(), TreeOrder::kByName, [](TreeVisit, const TreeEntry&) -> Result<bool> { return true; }, expected));
-  CHECK(walk_tree(root.get(), TreeOrder::kByName, [](TreeVisit, const TreeEntry&) -> Result<bool> { return true; }, expected - 1).error().errno_value == E2BIG);
+  CHECK(walk_tree(root.get(), TreeOrder::kByName, [](TreeVisit, const TreeEntry&) -> Result<bool> { return true; }, {.most_names = expected}));
+  CHECK(walk_tree(root.get(), TreeOrder::kByName, [](TreeVisit, const TreeEntry&) -> Result<bool> { return true; }, {.most_names = expected - 1}).error().errno_value == E2BIG);
   CHECK(remove_tree(base / "wide"));
   CHECK_FALSE(exists(base / "wide"));
 }

@@ -1,8 +1,9 @@
 import { createReadStream, existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { Channel, formatBytes, type ImageSummary, type Layer, type Params, StrataError } from '../../protocol/index.ts';
+import { formatBytes, type ImageSummary, type Layer, type Params, StrataError } from '../../protocol/index.ts';
 import type { Connection } from '../../wire/connection.ts';
+import { upload } from '../../wire/upload.ts';
 import { type Context, forEach, neither, print, printJson, withConnection } from '../context.ts';
 import { ago, table } from '../output.ts';
 import { pullImage } from '../pull.ts';
@@ -99,27 +100,17 @@ async function importImage(connection: Connection, source: string, name: string 
     return (await connection.request('image.import', { ...asked, source: from })).image;
   }
   if (name === undefined) throw new UsageError('an archive needs a name: strata import FILE NAME');
-  const { stream } = await connection.request('image.openUpload', {});
-  const [{ image }] = await Promise.all([
-    connection.request('image.import', { ...asked, source: { kind: 'stream', stream } }),
-    upload(connection, stream, source),
-  ]);
-  return image;
+  return await upload(connection, fileBytes(source), async (stream) => {
+    const { image } = await connection.request('image.import', { ...asked, source: { kind: 'stream', stream } });
+    return image;
+  });
 }
 
-async function upload(connection: Connection, id: number, source: string): Promise<void> {
-  const stream = connection.stream(id);
-  stream.consume({ data: () => {} });
-  const file = source === '-' ? process.stdin : createReadStream(source);
+async function* fileBytes(source: string): AsyncGenerator<Uint8Array> {
   try {
-    for await (const chunk of file) await stream.write(Channel.bytes, Uint8Array.from(chunk as Buffer)); // without an encoding both give buffers
-    stream.end(Channel.bytes);
+    yield* (source === '-' ? process.stdin : createReadStream(source)) as AsyncIterable<Buffer>; // without an encoding both give buffers
   } catch (error) {
-    // The helper refused it meanwhile: its answer tells why.
-    if (stream.signal.aborted) return;
-    const failure = new StrataError('PATH_NOT_FOUND', `cannot read ${source}: ${error instanceof Error ? error.message : ''}`);
-    stream.close(failure);
-    throw failure;
+    throw new StrataError('PATH_NOT_FOUND', `cannot read ${source}: ${error instanceof Error ? error.message : ''}`);
   }
 }
 

@@ -340,7 +340,7 @@ Ended dispatch(Context& context, const std::string& name, const std::vector<std:
 }  // namespace
 
 bool is_oci_command(const std::vector<std::string>& arguments) {
-  static const std::vector<std::string> supervisors = {"supervise", "compile-seccomp", "probe"};
+  static const std::vector<std::string> supervisors = {"supervise", "archive", "compile-seccomp", "probe"};
   return arguments.empty() || std::find(supervisors.begin(), supervisors.end(), arguments.front()) == supervisors.end();
 }
 

@@ -200,3 +200,72 @@ describe('headers', () => {
     expect(decodeBlock(Buffer.alloc(BLOCK_BYTES, 0xff))).toBeUndefined();
   });
 });
+
+describe('owners', () => {
+  it('are kept where that is wanted, however large their numbers are', async () => {
+    const file = join(place, 'file');
+    writeFileSync(file, 'x');
+    const { uid, gid } = statSync(file);
+    const owners = async (bytes: Buffer): Promise<unknown[]> => {
+      const found: unknown[] = [];
+      for await (const member of readTar(inPieces(bytes))) found.push([member.uid, member.gid]);
+      return found;
+    };
+    expect(await owners(await collect(packTree([{ path: file, name: 'f' }], { keepOwners: true })))).toEqual([[uid, gid]]);
+    expect(await owners(await collect(packTree([{ path: file, name: 'f' }])))).toEqual([[0, 0]]);
+    expect(await owners(archive({ name: 'f', uid: 3_000_000, gid: 7 }))).toEqual([[3_000_000, 7]]);
+  });
+});
+
+describe('a sparse file', () => {
+  const record = (key: string, value: string): string => {
+    const rest = Buffer.byteLength(` ${key}=${value}\n`);
+    const length = rest + String(rest + 2).length;
+    return `${length} ${key}=${value}\n`;
+  };
+  /** GNU's format 1.0, as the native core writes it. */
+  function sparse(map: string, data: string, realSize = 1_000_000): Buffer {
+    const records = ['major', 'minor', 'name', 'realsize']
+      .map((key, at) => record(`GNU.sparse.${key}`, ['1', '0', 'holes', String(realSize)][at] ?? ''))
+      .join('');
+    const content = map.padEnd(Math.ceil(map.length / BLOCK_BYTES) * BLOCK_BYTES, '\0') + data;
+    const pax = Buffer.from(encodeHeader({ name: 'pax', kind: 'file', mode: 0o644, mtimeMs: 0, linkName: '', sizeBytes: records.length }));
+    pax.write('x', 156);
+    pax.write('        ', 148);
+    pax.write(
+      `${pax
+        .reduce((sum, byte) => sum + byte, 0)
+        .toString(8)
+        .padStart(6, '0')}\0 `,
+      148,
+    );
+    return Buffer.concat([pax, Buffer.from(records), padding(records.length), archive({ name: 'GNUSparseFile.0/holes', content })]);
+  }
+
+  it('is unpacked with its holes', async () => {
+    await unpackTree(place, inPieces(sparse('3\n0\n3\n500000\n4\n1000000\n0\n', 'abcdefg')), { rename: { from: 'holes', to: 'there' } });
+    const text = readFileSync(join(place, 'there'));
+    expect(text.byteLength).toBe(1_000_000);
+    expect(text.subarray(0, 4).toString()).toBe('abc\0');
+    expect(text.subarray(499_999, 500_005).toString()).toBe('\0defg\0');
+    expect(statSync(join(place, 'there')).blocks).toBeLessThan(64);
+  });
+
+  it.each([
+    ['pieces out of order', '2\n10\n3\n0\n4\n'],
+    ['pieces behind its end', '1\n999999\n7\n'],
+    ['a map of another length than its data', '1\n0\n5\n'],
+    ['a map that is no map', 'x\n0\n7\n'],
+    ['a map that is cut off', '1'],
+  ])('is refused with %s', async (_, map) => {
+    await expect(unpackTree(place, inPieces(sparse(map, 'abcdefg')))).rejects.toMatchObject({ code: 'ARCHIVE_CORRUPT' });
+  });
+});
+
+it('refuses what is not what was asked for', async () => {
+  const bytes = archive({ name: 'asked' }, { name: 'other' });
+  await expect(unpackTree(place, inPieces(bytes), { rename: { from: 'asked', to: 'named' } })).rejects.toMatchObject({
+    code: 'ARCHIVE_UNSAFE',
+  });
+  expect(existsSync(join(place, 'other'))).toBe(false);
+});

@@ -1,0 +1,184 @@
+import { createWriteStream } from 'node:fs';
+import { rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { isatty } from 'node:tty';
+import type { Command } from 'commander';
+import { type CopyOptions, copyIn, copyOut, putArchive } from '../../archive/copies.ts';
+import { type Change, formatBytes, StrataError } from '../../protocol/index.ts';
+import { ContainerArchive } from '../../wire/containerArchive.ts';
+import { type Context, print, withConnection } from '../context.ts';
+import { plainText } from '../output.ts';
+import { UsageError } from '../values.ts';
+
+export function addCopyCommands(program: Command, context: () => Context): void {
+  addCp(program, context);
+  program
+    .command('export')
+    .description("a tar of a container's whole root file system, running or not")
+    .argument('<container>')
+    .option('-o, --output <file>', 'to a file instead of the standard output')
+    .action(async (container: string, flags: { output?: string }) => {
+      if (flags.output === undefined) refuseTerminal('-o FILE');
+      await withConnection(context(), async (connection) => {
+        const bytes = await new ContainerArchive(connection, container).export();
+        await (flags.output === undefined ? toStdout(bytes) : toFile(bytes, flags.output));
+      });
+    });
+  program
+    .command('diff')
+    .description('what a container added (A), changed (C) and deleted (D) in its root file system')
+    .argument('<container>')
+    .option('--json', 'a line of JSON for each, with kind and size')
+    .action(async (container: string, flags: { json?: true }) => {
+      await withConnection(context(), async (connection) => {
+        for await (const change of new ContainerArchive(connection, container).changes())
+          print(flags.json === true ? `${JSON.stringify(change)}\n` : changeLine(change));
+      });
+    });
+}
+
+interface CopyFlags {
+  readonly archive?: true;
+  readonly followLink?: true;
+  readonly quiet?: true;
+}
+
+function addCp(program: Command, context: () => Context): void {
+  program
+    .command('cp')
+    .description('copy files between a container, running or not, and this host; - is a tar on the standard input or output')
+    .argument('<source>', 'CONTAINER:PATH, a path of this host, or -')
+    .argument('<destination>', 'the same')
+    .option('-a, --archive', 'keep owner and group (else what is copied in belongs to root, what is copied out to you)')
+    .option('-L, --follow-link', 'copy what a link leads to, not the link')
+    .option('-q, --quiet', 'without a word about how far it is')
+    .action(async (source: string, destination: string, flags: CopyFlags) => {
+      const [from, to] = [parseEnd(source), parseEnd(destination)];
+      if ((from.container === undefined) === (to.container === undefined)) {
+        throw new UsageError(
+          from.container === undefined
+            ? 'one of the two must be CONTAINER:PATH'
+            : `between containers it goes by way of a tar: strata cp ${source} - | strata cp - ${destination}`,
+        );
+      }
+      const progress = new Progress(flags.quiet === true);
+      const options: CopyOptions = {
+        follow: flags.followLink,
+        keepOwners: flags.archive,
+        progress: (bytes) => progress.show(bytes),
+        skipped: (path) => progress.say(`strata: warning: ${path} is left out: it is no file, directory or link`),
+      };
+      await withConnection(context(), async (connection) => {
+        const container = new ContainerArchive(connection, from.container ?? to.container ?? '');
+        if (to.container !== undefined) {
+          const { leftOut } = await (from.path === '-'
+            ? putArchive(container, stdin(), to.path, options)
+            : copyIn(container, from.path, to.path, options));
+          if (leftOut > 0) progress.say(`strata: warning: ${leftOut} device nodes are left out: the container cannot have them`);
+        } else if (to.path === '-') {
+          refuseTerminal('a file name');
+          await toStdout(await container.get(from.path, flags.followLink === true));
+        } else {
+          await copyOut(container, from.path, to.path, options);
+        }
+      });
+      progress.end(destination);
+    });
+}
+
+interface End {
+  /** Absent: this host. */
+  readonly container?: string;
+  readonly path: string;
+}
+
+/** As Docker reads it: a path with a colon is one of this host where it is absolute, or starts with a dot. Pure. */
+export function parseEnd(text: string): End {
+  const colon = text.indexOf(':');
+  if (text === '-' || colon === -1 || /^[./]/.test(text)) return { path: text };
+  const [container, path] = [text.slice(0, colon), text.slice(colon + 1)];
+  if (container === '' || path === '') throw new UsageError(`"${text}" is not CONTAINER:PATH`);
+  // A container has no working directory for others: its paths start at its root.
+  return { container, path: path.startsWith('/') ? path : `/${path}` };
+}
+
+const stepMs = 200;
+
+/** How much was copied, on a terminal. */
+class Progress {
+  readonly #shows: boolean;
+  readonly #quiet: boolean;
+  #shownAt = 0;
+  #bytes = 0;
+  #hasLine = false;
+
+  constructor(quiet: boolean) {
+    this.#quiet = quiet;
+    this.#shows = !quiet && isatty(2);
+  }
+
+  show(bytes: number): void {
+    this.#bytes = bytes;
+    if (!this.#shows || performance.now() - this.#shownAt < stepMs) return;
+    this.#shownAt = performance.now();
+    this.#hasLine = true;
+    process.stderr.write(`\r\u001b[K${formatBytes(bytes)}`);
+  }
+
+  say(line: string): void {
+    this.#clear();
+    process.stderr.write(`${plainText(line, 4096)}\n`);
+  }
+
+  end(destination: string): void {
+    this.#clear();
+    if (!this.#quiet && destination !== '-') process.stderr.write(`Copied ${formatBytes(this.#bytes)} to ${destination}\n`);
+  }
+
+  #clear(): void {
+    if (this.#hasLine) process.stderr.write('\r\u001b[K');
+    this.#hasLine = false;
+  }
+}
+
+/** Names are the container's: what would steer the terminal is shown as "?". */
+function changeLine({ change, path }: Change): string {
+  return `${change} ${isatty(1) ? plainText(path, 4096) : path}\n`;
+}
+
+function stdin(): AsyncIterable<Uint8Array> {
+  if (isatty(0)) throw new UsageError('there is no archive on the standard input, but a terminal');
+  return process.stdin as AsyncIterable<Buffer>; // without an encoding it gives buffers
+}
+
+function refuseTerminal(instead: string): void {
+  if (isatty(1)) throw new UsageError(`an archive is nothing for a terminal: give ${instead}, or send it to another program`);
+}
+
+async function toStdout(bytes: AsyncIterable<Uint8Array>): Promise<void> {
+  await pipeline(Readable.from(bytes), process.stdout, { end: false });
+}
+
+/** The file is there when it is whole; a device or pipe is written to. */
+async function toFile(bytes: AsyncIterable<Uint8Array>, path: string): Promise<void> {
+  const temporary = join(dirname(path), `.strata-export-${process.pid}`);
+  try {
+    const there = await stat(path).catch(() => undefined);
+    if (there !== undefined && !there.isFile()) {
+      await pipeline(Readable.from(bytes), createWriteStream(path, { flags: 'r+' }));
+      return;
+    }
+    await pipeline(Readable.from(bytes), createWriteStream(temporary, { flags: 'wx', mode: 0o600 }));
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    if (error instanceof StrataError) throw error;
+    const why = error instanceof Error ? error.message : String(error);
+    throw new StrataError('PATH_NOT_FOUND', `cannot write ${path}: ${why}`, {
+      hint: 'Choose a place that you may write to.',
+      cause: error,
+    });
+  }
+}

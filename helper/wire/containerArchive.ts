@@ -1,0 +1,88 @@
+import {
+  type Change,
+  type Copied,
+  changeSchema,
+  type MethodName,
+  type MethodResult,
+  type Params,
+  type PathStat,
+  StrataError,
+} from '../protocol/index.ts';
+import { parseReceived } from './received.ts';
+import { streamBytes } from './streamBytes.ts';
+import { type UploadWire, upload } from './upload.ts';
+
+/** The files of one container, over a connection. What is begun ends with `signal`. */
+export class ContainerArchive {
+  readonly #wire: UploadWire;
+  readonly #container: string;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(wire: UploadWire, container: string, signal?: AbortSignal) {
+    this.#wire = wire;
+    this.#container = container;
+    this.#signal = signal;
+  }
+
+  async stat(path: string, follow: boolean): Promise<PathStat> {
+    return (await this.#request('container.archive.stat', { container: this.#container, path, follow })).stat;
+  }
+
+  /** A tar, which is to be read at once; to leave its bytes ends the copy. */
+  async get(path: string, follow: boolean): Promise<AsyncGenerator<Uint8Array>> {
+    const { stream } = await this.#request('container.archive.get', { container: this.#container, path, follow });
+    return this.#bytes(stream);
+  }
+
+  /** A tar of the whole root file system. */
+  async export(): Promise<AsyncGenerator<Uint8Array>> {
+    const { stream } = await this.#request('container.export', { container: this.#container });
+    return this.#bytes(stream);
+  }
+
+  async *changes(): AsyncGenerator<Change> {
+    const { stream } = await this.#request('container.diff', { container: this.#container });
+    const decoder = new TextDecoder();
+    let rest = '';
+    for await (const bytes of this.#bytes(stream)) {
+      const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) yield changeOf(line);
+    }
+  }
+
+  /** Unpacks a tar in a directory of the container. Throws what the source throws. */
+  async put(path: string, source: AsyncIterable<Uint8Array>, keepOwners: boolean): Promise<Copied> {
+    return await upload(this.#wire, source, (stream) =>
+      this.#request('container.archive.put', { container: this.#container, path, stream, keepOwners }),
+    );
+  }
+
+  async #request<M extends MethodName>(method: M, params: Params<M>): Promise<MethodResult<M>> {
+    return await this.#wire.request(method, params, { signal: this.#signal });
+  }
+
+  async *#bytes(id: number): AsyncGenerator<Uint8Array> {
+    const stream = this.#wire.stream(id);
+    const cancel = (): void => stream.close(new StrataError('CANCELLED', 'the copy was given up'));
+    this.#signal?.addEventListener('abort', cancel, { once: true });
+    if (this.#signal?.aborted === true) cancel();
+    try {
+      yield* streamBytes(stream);
+    } finally {
+      this.#signal?.removeEventListener('abort', cancel);
+    }
+  }
+}
+
+function changeOf(line: string): Change {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch (cause) {
+    throw new StrataError('PROTOCOL_MISMATCH', 'a change is not what this version expects', { cause });
+  }
+  const parsed = parseReceived(changeSchema, value);
+  if (!parsed.success) throw new StrataError('PROTOCOL_MISMATCH', 'a change is not what this version expects', { cause: parsed.error });
+  return parsed.data as Change; // parseReceived loses the schema's type
+}

@@ -1,0 +1,57 @@
+// Writes nodes of a directory tree as members of a tar, whatever kind they are.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "error.h"
+#include "tar_writer.h"
+
+namespace strata {
+
+struct MemberRules {
+  uint64_t max_bytes = UINT64_MAX;  // of the files, without their holes
+  // A layer's own directory: overlay's attributes steer this host and are left out. Else they are a person's own.
+  bool overlay_attributes = false;
+  // Somebody may write to the tree: what a file loses while it is read is zeros. Else it is EIO.
+  bool changes = false;
+  const std::atomic<bool>* cancelled = nullptr;
+};
+
+class MemberWriter {
+ public:
+  // `output` is borrowed.
+  MemberWriter(int output, const MemberRules& rules) : rules_(rules), writer_(output), copy_(256 * 1024) {}
+
+  enum class Written { kWhole, kOpaque, kLeftOut };  // kOpaque: and it is a directory that hides what layers below have
+  // `node`: an O_PATH descriptor, which names any kind of node without opening it. A directory's name gets its slash here. Sockets, and what vanished, are left out.
+  // A second name of a file is a hard link to the first. Errors: E2BIG, ECANCELED, EIO, and what reading and writing says.
+  [[nodiscard]] Result<Written> write(int node, const struct stat& status, const std::string& name);
+  // A member without content.
+  [[nodiscard]] Status write_empty(const TarEntry& member);
+  [[nodiscard]] Status go_on() const;
+  [[nodiscard]] Status finish() { return writer_.finish(); }
+  [[nodiscard]] uint64_t entries() const { return entries_; }
+  [[nodiscard]] uint64_t bytes() const { return writer_.bytes(); }  // of the tar
+
+ private:
+  [[nodiscard]] Status read_xattrs(int node, TarEntry& member, bool& opaque);
+  [[nodiscard]] Status write_file(int node, TarEntry& member);
+  [[nodiscard]] Status find_pieces(int file, TarEntry& member) const;
+  [[nodiscard]] Status write_piece(int file, const TarSparsePiece& piece, const TarEntry& member);
+
+  const MemberRules rules_;
+  TarWriter writer_;
+  std::vector<uint8_t> copy_;
+  std::map<std::pair<dev_t, ino_t>, std::string> linked_;  // at most kMostLinked
+  uint64_t entries_ = 0;
+  uint64_t file_bytes_ = 0;
+};
+
+}  // namespace strata

@@ -1,0 +1,111 @@
+#include "tree_archive.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "member_writer.h"
+#include "tree.h"
+#include "unique_fd.h"
+
+namespace strata {
+
+namespace {
+
+constexpr long kMqueueMagic = 0x19800202;
+constexpr long kConfigfsMagic = 0x62656570;
+constexpr long kFusectlMagic = 0x65735543;
+
+// What is in them is not the container's, changes with who looks, and some of it acts when it is read.
+bool is_of_kernel(int node) {
+  struct statfs status;
+  if (::fstatfs(node, &status) != 0) {
+    return false;
+  }
+  switch (static_cast<long>(status.f_type)) {
+    case PROC_SUPER_MAGIC:
+    case SYSFS_MAGIC:
+    case CGROUP_SUPER_MAGIC:
+    case CGROUP2_SUPER_MAGIC:
+    case DEVPTS_SUPER_MAGIC:
+    case DEBUGFS_MAGIC:
+    case TRACEFS_MAGIC:
+    case SECURITYFS_MAGIC:
+    case BPF_FS_MAGIC:
+    case NSFS_MAGIC:
+    case PSTOREFS_MAGIC:
+    case EFIVARFS_MAGIC:
+    case kMqueueMagic:
+    case kConfigfsMagic:
+    case kFusectlMagic:
+      return true;
+    default:
+      return false;
+  }
+}
+
+class TreeArchiver {
+ public:
+  TreeArchiver(int output, const ArchiveOptions& options) : options_(options), writer_(output, {.changes = true, .cancelled = options.cancelled}) {}
+
+  [[nodiscard]] Result<Archived> archive(int node) {
+    struct stat status;
+    if (::fstat(node, &status) != 0) {
+      return fail_errno("stat '" + options_.name + "'");
+    }
+    TRY(add(node, status, options_.name));
+    if (S_ISDIR(status.st_mode)) {
+      enters_kernel_files_ = is_of_kernel(node);
+      const UniqueFd directory(::openat(node, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      if (!directory) {
+        return fail_errno("open '" + options_.name + "'");
+      }
+      const auto visit = [&](TreeVisit when, const TreeEntry& entry) -> Result<bool> { return when == TreeVisit::kAfter || TRY(pack(entry)); };
+      TRY(walk_tree(directory.get(), TreeOrder::kAsStored, visit, {.crosses_mounts = true, .changes = true}));
+    }
+    TRY(writer_.finish());
+    archived_.entries = writer_.entries();
+    archived_.bytes = writer_.bytes();
+    return archived_;
+  }
+
+ private:
+  [[nodiscard]] Status add(int node, const struct stat& status, const std::string& name) {
+    if (TRY(writer_.write(node, status, name)) == MemberWriter::Written::kLeftOut) {
+      ++archived_.left_out;
+    }
+    return {};
+  }
+
+  // Whether what is below it is wanted.
+  [[nodiscard]] Result<bool> pack(const TreeEntry& entry) {
+    const UniqueFd node(::openat(entry.parent, entry.name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    struct stat status;
+    if (!node || ::fstat(node.get(), &status) != 0) {
+      if (errno == ENOENT) {
+        return false;
+      }
+      return fail_errno("open '" + entry.path + "'");
+    }
+    if (S_ISREG(status.st_mode) && std::find(options_.emptied.begin(), options_.emptied.end(), entry.path) != options_.emptied.end()) {
+      status.st_size = 0;
+    }
+    TRY(add(node.get(), status, (options_.name == "." ? "./" : options_.name + "/") + entry.path));
+    return S_ISDIR(status.st_mode) && (enters_kernel_files_ || !is_of_kernel(node.get()));
+  }
+
+  const ArchiveOptions& options_;
+  MemberWriter writer_;
+  Archived archived_;
+  bool enters_kernel_files_ = false;
+};
+
+}  // namespace
+
+Result<Archived> archive_tree(int node, int output, const ArchiveOptions& options) { return TreeArchiver(output, options).archive(node); }
+
+}  // namespace strata

@@ -1,0 +1,154 @@
+import * as fs from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { BLOCK_BYTES, encodeHeader } from '../../helper/archive/tarHeader.ts';
+import type { Change } from '../../helper/protocol/index.ts';
+import { ContainerArchive } from '../../helper/wire/containerArchive.ts';
+import { importTar } from './support/archives.ts';
+import { failure, useStrata } from './support/strata.ts';
+
+const context = useStrata();
+const maps = [{ containerId: 0, hostId: 200_000, size: 65_536 }];
+const userNamespace = { uidMaps: maps, gidMaps: maps };
+
+async function changes(container: string): Promise<Change[]> {
+  const found: Change[] = [];
+  for await (const change of new ContainerArchive(context.strata.connection, container).changes()) found.push(change);
+  return found;
+}
+
+/** As docker diff prints them, without what a start makes. */
+async function lines(container: string): Promise<string[]> {
+  return (await changes(container)).map(({ change, path }) => `${change} ${path}`);
+}
+
+async function sh(container: string, script: string): Promise<void> {
+  const result = await context.strata.exec(container, ['sh', '-c', script]);
+  expect(result, result.stderr).toMatchObject({ status: 0 });
+}
+
+describe.each([
+  { kind: 'a container', options: {} },
+  { kind: 'a container with a user namespace', options: { userNamespace } },
+])('$kind', ({ options }) => {
+  it('has no changes of its own', async () => {
+    expect(await lines(await context.strata.start(options))).toEqual([]);
+  });
+
+  it('tells what was added, changed and deleted', async () => {
+    const id = await context.strata.start(options);
+    await sh(
+      id,
+      'mkdir -p /new/deep && echo text > /new/deep/file && echo more >> /etc/group && rm /etc/passwd && ln -s x /link && mkfifo /root/pipe',
+    );
+    expect(await lines(id)).toEqual([
+      'C /etc',
+      'C /etc/group',
+      'D /etc/passwd',
+      'A /link',
+      'A /new',
+      'A /new/deep',
+      'A /new/deep/file',
+      'C /root',
+      'A /root/pipe',
+    ]);
+    expect((await changes(id)).filter(({ path }) => /passwd|file|link|pipe/.test(path))).toEqual([
+      { change: 'D', path: '/etc/passwd', kind: 'file', sizeBytes: expect.any(Number) as unknown },
+      { change: 'A', path: '/link', kind: 'symlink', sizeBytes: 0 },
+      { change: 'A', path: '/new/deep/file', kind: 'file', sizeBytes: 5 },
+      { change: 'A', path: '/root/pipe', kind: 'fifo', sizeBytes: 0 },
+    ]);
+    // And when it has ended, the same.
+    await context.strata.connection.request('container.stop', { container: id, graceMs: 0 });
+    expect(await lines(id)).toContain('D /etc/passwd');
+  });
+
+  it('does not count what was copied up and is as it was', async () => {
+    const id = await context.strata.start(options);
+    // Opened for writing it is copied up; its content and time stay.
+    await sh(
+      id,
+      'touch -r /etc/group /tmp/ref && chmod 600 /etc/group && chmod 644 /etc/group && touch -r /tmp/ref /etc/group && rm /tmp/ref',
+    );
+    const { paths } = await context.strata.connection.request('container.inspect', { container: id });
+    expect(fs.existsSync(`${paths.upper}/etc/group`)).toBe(true);
+    expect(await lines(id)).toEqual([]);
+    await sh(id, 'chmod 600 /etc/group');
+    expect(await lines(id)).toEqual(['C /etc', 'C /etc/group']);
+  });
+
+  it('tells what a directory lost that was made anew', async () => {
+    const id = await context.strata.start(options);
+    await sh(
+      id,
+      'mkdir /stash && cp -a /etc/group /stash && rm -r /etc && mkdir -m 755 /etc && cp -a /stash/group /etc/group && echo x > /etc/mine && rm -r /stash',
+    );
+    const found = await lines(id);
+    expect(found[0]).toBe('C /etc');
+    expect(found).toEqual(expect.arrayContaining(['D /etc/passwd', 'D /etc/hosts', 'A /etc/mine']));
+    // It is back as it was.
+    expect(found.filter((line) => line.endsWith('/etc/group'))).toEqual([]);
+  });
+});
+
+describe('what a container writes to mislead', () => {
+  it('changes no more than itself: attributes of its own, links in the place of directories', async () => {
+    const id = await context.strata.start({ capAdd: ['SYS_ADMIN'] });
+    await sh(id, 'mkdir /d && touch /d/f && rm -r /root && ln -s /etc /root');
+    const { paths } = await context.strata.connection.request('container.inspect', { container: id });
+    const { execFileSync } = await import('node:child_process');
+    // What a container can write through its mount: user.*.
+    execFileSync('setfattr', ['-n', 'user.overlay.opaque', '-v', 'y', `${paths.upper}/d`]);
+    execFileSync('setfattr', ['-n', 'user.overlay.whiteout', '-v', 'y', `${paths.upper}/d/f`]);
+    expect(await lines(id)).toEqual(['A /d', 'A /d/f', 'C /root']);
+  });
+
+  it('names are told as they are, and never steer a terminal', async () => {
+    const id = await context.strata.start();
+    await sh(id, `printf x > "/$(printf 'a\\033[2J\\nb')"`);
+    expect(await lines(id)).toEqual(['A /a\u001b[2J\nb']);
+    const printed = await context.strata.cli(['diff', '--json', id]);
+    expect(printed.stdout).toBe(`{"change":"A","path":"/a\\u001b[2J\\nb","kind":"file","sizeBytes":1}\n`);
+  });
+});
+
+it('compares with all layers of the image, their whiteouts too', async () => {
+  const { connection } = context.strata;
+  const directory = (name: string) => encodeHeader({ name, kind: 'directory', sizeBytes: 0, mode: 0o755, mtimeMs: 0, linkName: '' });
+  const bytes = Buffer.concat([
+    directory('a/'),
+    directory('a/b/'),
+    encodeHeader({ name: 'a/b/f', kind: 'file', sizeBytes: 0, mode: 0o644, mtimeMs: 0, linkName: '' }),
+    Buffer.alloc(2 * BLOCK_BYTES),
+  ]);
+  await importTar(connection, bytes, 'plain:1');
+  const { id } = await connection.request('container.create', { options: { image: 'plain:1', command: ['x'] } });
+  const archive = new ContainerArchive(connection, id);
+  expect(await lines(id)).toEqual([]);
+  const file = encodeHeader({ name: 'g', kind: 'file', sizeBytes: 0, mode: 0o644, mtimeMs: 0, linkName: '' });
+  await archive.put(
+    '/a/b',
+    (async function* () {
+      yield await Promise.resolve(Buffer.concat([file, Buffer.alloc(2 * BLOCK_BYTES)]));
+    })(),
+    false,
+  );
+  expect(await lines(id)).toEqual(['C /a', 'C /a/b', 'A /a/b/g']);
+});
+
+it('is printed as docker diff does', async () => {
+  const id = await context.strata.start();
+  await sh(id, 'touch /x');
+  expect(await context.strata.cli(['diff', id])).toEqual({ status: 0, stdout: 'A /x\n', stderr: '' });
+  expect((await context.strata.cli(['diff', 'nobody'])).stderr).toContain('there is no container "nobody"');
+});
+
+it('is streamed, however long it is, and ends where nobody reads it', async () => {
+  const id = await context.strata.start();
+  await sh(id, 'mkdir /many && cd /many && i=0; while [ $i -lt 200 ]; do mkdir $i; (cd $i && seq 1 100 | xargs touch); i=$((i+1)); done');
+  expect((await changes(id)).length).toBe(1 + 200 + 20_000);
+  for await (const _ of new ContainerArchive(context.strata.connection, id).changes()) break;
+  await context.strata.remove(id);
+  expect(await failure(new ContainerArchive(context.strata.connection, id).stat('/', false))).toMatchObject({
+    code: 'CONTAINER_NOT_FOUND',
+  });
+});
