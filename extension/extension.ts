@@ -2,6 +2,7 @@ import * as vscode from 'vscode';
 import type { ContainerId } from '../helper/protocol/index.ts';
 import { connect } from '../helper/wire/connect.ts';
 import { HelperClient } from './client/helperClient.ts';
+import { copyCommands, copyInto } from './commands/copies.ts';
 import { helperCommands, helperStartCommand } from './commands/helper.ts';
 import { imageCommands } from './commands/images.ts';
 import { lifecycleCommands } from './commands/lifecycle.ts';
@@ -16,6 +17,7 @@ import { Targets } from './commands/targets.ts';
 import { contextKeys } from './contributions/context.ts';
 import { ErrorReporter } from './errors.ts';
 import { DOCUMENT_SCHEME, HelperDocuments } from './files/helperDocuments.ts';
+import { hostPath } from './files/hostFile.ts';
 import { LayerFileSystem } from './files/layerFileSystem.ts';
 import { LAYER_SCHEME } from './files/layerUri.ts';
 import { LogDocuments } from './logs/logDocuments.ts';
@@ -28,6 +30,7 @@ import type { Services } from './services.ts';
 import { readSettings } from './settings.ts';
 import { CgroupsView } from './views/cgroupsView.ts';
 import { ContainersView } from './views/containersView.ts';
+import type { DropFiles } from './views/fileDrop.ts';
 import { ImagesView } from './views/imagesView.ts';
 import { LayersView } from './views/layersView.ts';
 import { StatusBar } from './views/statusBar.ts';
@@ -41,9 +44,13 @@ export function activate(context: vscode.ExtensionContext): void {
   const services = makeServices(context, own);
   const { client, store, figures } = services;
 
-  const containers = own(new ContainersView(services));
+  const drop: DropFiles = (uris, { container, path }) =>
+    void services.errors.guard('Copy to Container', async () => {
+      await copyInto(services, layers, { container, paths: uris.map(hostPath), directory: path });
+    });
+  const containers = own(new ContainersView(services, drop));
   const images = own(new ImagesView(services));
-  const layers = own(new LayersView(services));
+  const layers = own(new LayersView(services, drop));
   const cgroups = own(new CgroupsView(services));
   own(new StatusBar(services));
   own(
@@ -69,6 +76,7 @@ export function activate(context: vscode.ExtensionContext): void {
     ...logCommands(logs, targets),
     ...imageCommands(services, targets, documents),
     ...pullCommands(services, targets, logins),
+    ...copyCommands(services, targets, layers),
     ...helperCommands(services, () => {
       for (const shown of [containers, images, layers, cgroups, documents]) shown.refresh();
     }),

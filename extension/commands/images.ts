@@ -1,12 +1,14 @@
 import { homedir } from 'node:os';
 import { basename } from 'node:path';
 import * as vscode from 'vscode';
-import { type ImageSummary, StrataError } from '../../helper/protocol/index.ts';
+import type { ImageSummary } from '../../helper/protocol/index.ts';
 import { importArchive } from '../client/archiveUpload.ts';
 import type { HelperClient } from '../client/helperClient.ts';
 import type { HelperDocuments } from '../files/helperDocuments.ts';
+import { hostPath } from '../files/hostFile.ts';
 import type { Services } from '../services.ts';
 import { imageName } from '../views/imageItem.ts';
+import { cancellable } from './cancellable.ts';
 import type { CommandHandlers } from './registry.ts';
 import type { Targets } from './targets.ts';
 
@@ -78,13 +80,8 @@ async function importImage(services: Services): Promise<void> {
       ...(vscode.workspace.workspaceFolders === undefined ? { defaultUri: vscode.Uri.file(homedir()) } : {}),
     })) ?? [];
   if (uri === undefined) return;
-  // In a remote window the dialog can show the files of the person's own machine ("Show Local"), which are not to be read from here.
-  if (uri.scheme !== 'file') {
-    throw new StrataError('PATH_NOT_FOUND', `${uri.path} is not on the host that the containers run on (${uri.scheme})`, {
-      hint: 'Copy it there first, and choose it again.',
-    });
-  }
-  const suggested = basename(uri.fsPath)
+  const path = hostPath(uri);
+  const suggested = basename(path)
     .replace(/\.(tar|tgz|tar\.\w+)$/, '')
     .toLowerCase()
     .replaceAll(/[^a-z0-9._-]+/g, '-');
@@ -98,23 +95,10 @@ async function importImage(services: Services): Promise<void> {
     validateInput: (text) => (text === '' && source !== 'ociLayout' ? 'Write a name.' : undefined),
   });
   if (reference === undefined) return;
-  await vscode.window.withProgress(
-    {
-      location: vscode.ProgressLocation.Notification,
-      title: `Importing ${reference === '' ? basename(uri.fsPath) : reference}…`,
-      cancellable: true,
-    },
-    async (_progress, token) => {
-      const abort = new AbortController();
-      const subscription = token.onCancellationRequested(() => abort.abort());
-      try {
-        const image = await sendImage(services.client, { kind: source, path: uri.fsPath, reference }, abort.signal);
-        void vscode.window.showInformationMessage(`Imported ${imageName(image)}.`);
-      } finally {
-        subscription.dispose();
-      }
-    },
-  );
+  await cancellable(`Importing ${reference === '' ? basename(path) : reference}…`, async (signal) => {
+    const image = await sendImage(services.client, { kind: source, path, reference }, signal);
+    void vscode.window.showInformationMessage(`Imported ${imageName(image)}.`);
+  });
 }
 
 async function sendImage(

@@ -1,5 +1,5 @@
 import type { CommandId } from './commands.ts';
-import { contextKeys, inLog } from './context.ts';
+import { contextKeys, inLog, mayControl } from './context.ts';
 import { itemKinds, type ViewKey, views } from './views.ts';
 
 const isContainer = 'viewItem =~ /^container /';
@@ -13,6 +13,8 @@ const isRestartable = `${isRunning} && !(viewItem =~ /\\bautoRemove\\b/)`;
 const isAttachable = 'viewItem =~ /^container .*\\bstdin\\b/ && viewItem =~ /\\brunning\\b/';
 const isImage = 'viewItem == image';
 const isLimitedFigure = `viewItem == ${itemKinds.limitedFigure}`;
+const isMerged = `viewItem =~ /^${itemKinds.merged}/ && ${contextKeys.layersOf} == container`;
+const isMergedDirectory = `viewItem =~ /^(${itemKinds.merged}$|${itemKinds.mergedEntry} directory)/ && ${contextKeys.layersOf} == container`;
 const hasHostPath = `viewItem =~ /^(layer|${itemKinds.mergedEntry})/`;
 
 interface MenuItem {
@@ -58,11 +60,15 @@ export const itemMenu: readonly MenuItem[] = [
   { command: 'strata.container.openLogs', when: isContainer, group: '3_look@1' },
   { command: 'strata.container.logs', when: isContainer, group: '3_look@2' },
   { command: 'strata.layers.show', when: isContainer, group: '3_look@3' },
-  { command: 'strata.container.processes', when: isRunning, group: '3_look@4' },
-  { command: 'strata.container.inspect', when: isContainer, group: '3_look@5' },
+  { command: 'strata.container.changes', when: isContainer, group: '3_look@4' },
+  { command: 'strata.container.processes', when: isRunning, group: '3_look@5' },
+  { command: 'strata.container.inspect', when: isContainer, group: '3_look@6' },
   { command: 'strata.container.limit', when: isContainer, group: '4_change@1' },
   { command: 'strata.container.restartPolicy', when: `${isContainer} && !(${isRemovedAtItsEnd})`, group: '4_change@2' },
   { command: 'strata.container.rename', when: isContainer, group: '4_change@3' },
+  { command: 'strata.container.copyTo', when: isContainer, group: '4_files@1' },
+  { command: 'strata.container.copyFrom', when: isContainer, group: '4_files@2' },
+  { command: 'strata.container.export', when: isContainer, group: '4_files@3' },
   { command: 'strata.container.copyName', when: isContainer, group: '5_copy@1' },
   { command: 'strata.container.copyId', when: isContainer, group: '5_copy@2' },
   { command: 'strata.container.remove', when: isContainer, group: '9_remove' },
@@ -75,7 +81,14 @@ export const itemMenu: readonly MenuItem[] = [
   { command: 'strata.image.copyId', when: isImage, group: '5_copy' },
   { command: 'strata.image.remove', when: isImage, group: '9_remove' },
 
+  { command: 'strata.container.copyTo', when: isMergedDirectory, group: '4_files@1' },
+  { command: 'strata.container.copyFrom', when: isMerged, group: '4_files@2' },
   { command: 'strata.layers.copyHostPath', when: hasHostPath, group: '5_copy' },
+];
+
+/** On files and folders of the host. */
+export const explorerMenu: readonly MenuItem[] = [
+  { command: 'strata.container.copyTo', when: `resourceScheme == file && ${mayControl}`, group: '5_cutcopypaste@90' },
 ];
 
 /** Icons above a log. What is chosen has a filled icon where there is one. */

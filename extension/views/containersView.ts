@@ -4,6 +4,7 @@ import { views } from '../contributions/views.ts';
 import { containersInOrder } from '../model/state.ts';
 import type { Services } from '../services.ts';
 import { containerItem, containerTooltip } from './containerItem.ts';
+import { type DropFiles, FileDrop } from './fileDrop.ts';
 import { type ListNode, ListProvider } from './listProvider.ts';
 
 type ContainerNode = ListNode<'container', ContainerId>;
@@ -16,7 +17,7 @@ export class ContainersView implements vscode.Disposable {
   readonly #disposables: vscode.Disposable[];
   #toReveal: ContainerId | undefined;
 
-  constructor({ store }: Services) {
+  constructor({ store }: Services, drop: DropFiles) {
     this.#store = store;
     this.#provider = new ListProvider({
       kind: 'container',
@@ -25,7 +26,11 @@ export class ContainersView implements vscode.Disposable {
       item: containerItem,
       tooltip: containerTooltip,
     });
-    this.#tree = vscode.window.createTreeView(views.containers.id, { treeDataProvider: this.#provider, canSelectMany: true });
+    this.#tree = vscode.window.createTreeView(views.containers.id, {
+      treeDataProvider: this.#provider,
+      canSelectMany: true,
+      dragAndDropController: new FileDrop<ContainerNode>({ placeOf: ({ id }) => ({ container: id, path: undefined }), drop }),
+    });
     this.#disposables = [
       this.#tree,
       this.#provider,

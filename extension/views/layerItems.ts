@@ -34,7 +34,7 @@ export function mergedItem(path: string, { entry, layer, layers, hides }: Merged
   const words = entry.kind === 'directory' ? '' : entryWords(entry);
   item.id = `${owner}/merged${path}`;
   item.description = [words, from].filter((part) => part !== '').join(' · ');
-  item.contextValue = itemKinds.mergedEntry;
+  item.contextValue = entry.kind === 'directory' ? `${itemKinds.mergedEntry} directory` : itemKinds.mergedEntry;
   item.tooltip = detailsTooltip(path, [
     ['From', escapeMarkdown(from)],
     ['Hides', hides === undefined ? undefined : `the same name of ${escapeMarkdown(layerName(hides, stackSize))}`],

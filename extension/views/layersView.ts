@@ -1,12 +1,14 @@
 import * as vscode from 'vscode';
-import { type Layer, type LayerEntry, StrataError } from '../../helper/protocol/index.ts';
+import { type ContainerId, type Layer, type LayerEntry, StrataError } from '../../helper/protocol/index.ts';
 import { contextKeys } from '../contributions/context.ts';
 import { views } from '../contributions/views.ts';
 import { messageOf } from '../errors.ts';
+import { layerUri } from '../files/layerUri.ts';
 import { type MergedEntry, mergeListings } from '../model/mergedLayers.ts';
 import type { ChangeSet } from '../model/state.ts';
 import type { LayerTarget } from '../model/store.ts';
 import type { Services } from '../services.ts';
+import { type DropFiles, type DropPlace, FileDrop } from './fileDrop.ts';
 import { imageName } from './imageItem.ts';
 import { entryItem, layerItem, layerName, mergedItem, mergedRootItem, messageItem } from './layerItems.ts';
 
@@ -60,9 +62,13 @@ export class LayersView implements vscode.TreeDataProvider<LayersNode>, vscode.D
   #shownState: string | undefined;
   readonly onDidChangeTreeData = this.#changed.event;
 
-  constructor(services: Services) {
+  constructor(services: Services, drop: DropFiles) {
     this.#services = services;
-    this.#tree = vscode.window.createTreeView<LayersNode>(views.layers.id, { treeDataProvider: this, showCollapseAll: true });
+    this.#tree = vscode.window.createTreeView<LayersNode>(views.layers.id, {
+      treeDataProvider: this,
+      showCollapseAll: true,
+      dragAndDropController: new FileDrop<LayersNode>({ placeOf: (node) => this.#dropPlace(node), drop, uriOf: fileUri }),
+    });
     this.#disposables.push(
       this.#tree,
       this.#changed,
@@ -99,6 +105,21 @@ export class LayersView implements vscode.TreeDataProvider<LayersNode>, vscode.D
     if (row?.kind === 'merged')
       return row.merged === undefined || row.path === undefined ? undefined : `${row.merged.layer.path}${row.path}`;
     return row?.kind === 'entry' && row.layer !== undefined && row.path !== undefined ? `${row.layer.path}${row.path}` : undefined;
+  }
+
+  /** The path in the container whose layers are shown, of a row of `merged`. */
+  placeOf(node: unknown): { readonly container: ContainerId; readonly path: string } | undefined {
+    const row = node as Partial<LayersNode> | undefined; // see hostPath
+    const { target } = this.#services.store;
+    if (row?.kind !== 'merged' || row.path === undefined || target?.kind !== 'container') return undefined;
+    return { container: target.id, path: row.path };
+  }
+
+  /** A directory of `merged`, or the one that a file of it is in. */
+  #dropPlace(node: LayersNode): DropPlace | undefined {
+    if (node.kind !== 'merged') return undefined;
+    const isDirectory = node.merged === undefined || node.merged.entry.kind === 'directory';
+    return this.placeOf(isDirectory ? node : node.parent);
   }
 
   async getChildren(node?: LayersNode): Promise<LayersNode[]> {
@@ -225,6 +246,13 @@ export class LayersView implements vscode.TreeDataProvider<LayersNode>, vscode.D
     // It started or ended: what it has written since is worth a new look.
     this.#changed.fire(undefined);
   }
+}
+
+/** What can be dragged into an editor: files of one layer, of which `merged` shows those that are seen. */
+function fileUri(node: LayersNode): vscode.Uri | undefined {
+  if (node.kind === 'entry' && node.entry.kind === 'file') return layerUri(node.layer.reference, node.path);
+  if (node.kind === 'merged' && node.merged?.entry.kind === 'file') return layerUri(node.merged.layer.reference, node.path);
+  return undefined;
 }
 
 function emptyText(parent: LayerNode | EntryNode): string {

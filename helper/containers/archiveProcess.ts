@@ -49,9 +49,9 @@ const endsByItselfMs = 5000;
  * Invariants: `stat` and `done` settle, at the latest when the process has ended; nobody has to listen to them.
  */
 export class ArchiveProcess {
-  /** Of the archive, for `put`; null else. */
+  /** Of the archive, for `put`; null else, and where the process could not be made. */
   readonly input: Writable | null;
-  /** Of the archive, or of the lines of `changes`; null for `put` and `stat`. */
+  /** Of the archive, or of the lines of `changes`; null for `put` and `stat`, and where the process could not be made. */
   readonly output: Readable | null;
   readonly stat: Promise<PathStat>;
   readonly done: Promise<Copied>;
@@ -70,8 +70,9 @@ export class ArchiveProcess {
     });
     const stat = Promise.withResolvers<PathStat>();
     const done = Promise.withResolvers<Copied>();
-    this.input = this.#child.stdin;
-    this.output = this.#child.stdout;
+    // Where it could not be made there is nothing at all, whatever the types say.
+    this.input = this.#child.stdin ?? null;
+    this.output = this.#child.stdout ?? null;
     this.stat = stat.promise;
     this.done = done.promise;
     for (const promise of [this.stat, this.done]) promise.catch(() => {});
@@ -99,7 +100,13 @@ export class ArchiveProcess {
 
   #follow(request: ArchiveRequest, settle: (answer: Answer) => void, failed: (why: string) => void): Promise<void> {
     const child = this.#child;
-    const control = child.stdio[3] as (Readable & Writable) | null; // 'pipe' gives a socket
+    const broken = Promise.withResolvers<void>();
+    child.once('error', (error) => {
+      failed(`the runtime cannot be run: ${error.message}`);
+      broken.resolve();
+    });
+    const streams = child.stdio as unknown as typeof child.stdio | undefined; // see the constructor
+    const control = streams?.[3] as (Readable & Writable) | null | undefined; // 'pipe' gives a socket
     let errors = '';
     child.stderr?.on('data', (bytes: Buffer) => {
       errors = (errors + bytes.toString()).slice(-maxErrorsLength);
@@ -119,19 +126,16 @@ export class ArchiveProcess {
         if (answer !== undefined) settle(answer);
       }
     });
-    return new Promise((resolve) => {
-      child.once('error', (error) => {
-        failed(`the runtime cannot be run: ${error.message}`);
-        resolve();
-      });
+    const exited = new Promise<void>((resolve) => {
       child.once('exit', () => {
         // What it still said is read before it is told that it said nothing.
         const over = (): void => failed(errors.trim() === '' ? 'the process that copies was ended' : errors.trim());
-        if (control === null || control.destroyed) over();
+        if (control === null || control === undefined || control.destroyed) over();
         else control.once('close', over);
         resolve();
       });
     });
+    return Promise.race([broken.promise, exited]);
   }
 }
 

@@ -114,7 +114,7 @@ export class ContainerCopies {
       const process = this.#start({ action: 'put', view, path, keepOwners }, `copy to '${path}' in ${named(container)}`);
       try {
         await this.#feed(process, source, copy.signal);
-        return await process.done;
+        return await Promise.race([process.done, aborted(AbortSignal.any([copy.signal, signal]))]);
       } catch (error) {
         await process.cutOff();
         throw copy.signal.aborted ? copy.signal.reason : error;
@@ -287,7 +287,10 @@ export class ContainerCopies {
 
   async #feed(process: ArchiveProcess, source: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
     const { input } = process;
-    if (input === null) throw new Error('a process that takes an archive has an input');
+    if (input === null) {
+      await process.done;
+      return;
+    }
     const stopped = new AbortController();
     const stop = (): void => stopped.abort();
     signal.addEventListener('abort', stop, { once: true });
@@ -308,15 +311,15 @@ export class ContainerCopies {
       await process.done;
     } finally {
       signal.removeEventListener('abort', stop);
-      void chunks.return?.();
+      chunks.return?.().then(undefined, () => {});
     }
   }
 }
 
 async function pump(process: ArchiveProcess, stream: ByteStream): Promise<void> {
   stream.consume({ data: () => {} });
-  const output = process.output as AsyncIterable<Buffer>; // without an encoding it gives buffers, and who gives something has an output
-  for await (const bytes of output) await stream.write(Channel.bytes, bytes);
+  const output: AsyncIterable<Buffer> | null = process.output; // without an encoding it gives buffers
+  if (output !== null) for await (const bytes of output) await stream.write(Channel.bytes, bytes);
   await process.done;
   stream.end(Channel.bytes);
   stream.close();

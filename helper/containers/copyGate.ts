@@ -54,7 +54,7 @@ export class CopyGate {
   /** Ends the copies that would meet what comes now, and waits until they are over. */
   async end(why: string, kinds: readonly CopyKind[] = ['running', 'reading', 'writing', 'changes']): Promise<void> {
     const ended = [...this.#holders].filter(({ kind }) => kinds.includes(kind));
-    for (const { abort } of ended) abort.abort(new StrataError('CANCELLED', `the copy was ended: ${why}`, { hint: 'Copy again.' }));
+    for (const { abort } of ended) abort.abort(new StrataError('COPY_INTERRUPTED', `the copy was ended: ${why}`));
     await Promise.all(ended.map(({ left }) => left.promise));
   }
 }

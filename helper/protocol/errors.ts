@@ -45,6 +45,7 @@ export const ERRORS = {
   LAYER_NOT_FOUND: { retryable: false, hint: 'Refresh the view: the container or image has changed.' },
   PATH_NOT_FOUND: { retryable: false, hint: 'Refresh the view: the file may be gone.' },
   NOT_A_FILE: { retryable: false, hint: 'Only regular files can be opened.' },
+  COPY_INTERRUPTED: { retryable: true, hint: 'Copy again.' },
   NOT_A_DIRECTORY: { retryable: false, hint: 'Name a directory, or remove what is in its place.' },
   READ_ONLY: { retryable: false, hint: 'Copy to a place that can be written: a volume or a tmpfs of the container.' },
   ARCHIVE_CORRUPT: { retryable: false, hint: 'The archive is cut off or damaged: make it again.' },

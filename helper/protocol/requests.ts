@@ -340,7 +340,7 @@ export const methods = {
     result: z.strictObject({ stat: pathStatSchema }),
   }),
   'container.archive.get': method({
-    doc: 'A stream (channel `bytes`) of a tar of a file or directory of a container, running or not. Its members start with the last name of the path; of "/", and of a path that ends with "/.", they are the content: "./", "./a". With `follow` a link at its end is what it leads to. Where the container is started or removed meanwhile the stream is closed with CANCELLED.',
+    doc: 'A stream (channel `bytes`) of a tar of a file or directory of a container, running or not. Its members start with the last name of the path; of "/", and of a path that ends with "/.", they are the content: "./", "./a". With `follow` a link at its end is what it leads to. Where the container is started or removed meanwhile the stream is closed with COPY_INTERRUPTED.',
     role: 'control',
     timeoutMs: LONG_MS,
     params: z.strictObject({ container: containerReferenceSchema, path: containerPathSchema, follow: z.boolean().optional() }),

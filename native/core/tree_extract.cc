@@ -26,12 +26,12 @@ std::string proc_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
 Error about(Error error, const std::string& name) { return std::move(error).within("unpack '" + name + "'"); }
 
-// What only rights depend on may not be lost; the rest is lost on file systems that do not keep it, as cp(1) does.
+// What rights depend on is kept with the owner, or not at all, and then may not be lost; the rest is lost on file systems that do not keep it, as cp(1) does.
 // `path`: a name of the node that leads to nothing else.
 Status set_xattrs(const std::string& path, const TarEntry& entry, bool keeps_owners) {
   for (const auto& [name, value] : entry.xattrs) {
     // Overlay's own would steer the host's mounts.
-    if (name.starts_with("trusted.overlay.") || name == "security.selinux" || (name == "security.capability" && !keeps_owners)) {
+    if (name.starts_with("trusted.overlay.") || name == "security.selinux" || (!keeps_owners && !name.starts_with("user."))) {
       continue;
     }
     if (::setxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0) != 0 && name == "security.capability") {

@@ -11,7 +11,7 @@
 namespace strata {
 
 struct ExtractOptions {
-  // As the archive says. Else what is unpacked belongs to root, without set-id bits and capabilities.
+  // As the archive says. Else what is unpacked belongs to root, without set-id bits, and of the attributes it keeps user.* alone.
   bool keeps_owners = false;
   uint64_t most_memory = uint64_t{256} << 20;  // for what waits for the end: links, and the times of directories
   const std::atomic<bool>* cancelled = nullptr;

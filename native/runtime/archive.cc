@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <utility>
@@ -19,6 +20,7 @@ namespace {
 
 constexpr int kControl = 3;
 constexpr std::size_t kMostRequest = 4 << 20;
+constexpr std::int64_t kMostSeconds = 8'640'000'000'000;
 
 Outcome<std::string> read_request() {
   std::string text;
@@ -67,7 +69,9 @@ Outcome<struct stat> tell_stat(int node, const std::string& path) {
   json.field("uid", static_cast<std::int64_t>(status.st_uid));
   json.field("gid", static_cast<std::int64_t>(status.st_gid));
   json.field("sizeBytes", static_cast<std::int64_t>(S_ISREG(status.st_mode) ? status.st_size : 0));
-  json.field("mtimeMs", static_cast<std::int64_t>(status.st_mtim.tv_sec) * 1000 + status.st_mtim.tv_nsec / 1'000'000);
+  // A file system may keep any number; a Date ends there.
+  const std::int64_t seconds = std::clamp<std::int64_t>(status.st_mtim.tv_sec, -kMostSeconds, kMostSeconds);
+  json.field("mtimeMs", seconds * 1000 + status.st_mtim.tv_nsec / 1'000'000);
   if (S_ISLNK(status.st_mode)) {
     std::string target(4096, '\0');
     const ssize_t length = ::readlinkat(node, "", target.data(), target.size());

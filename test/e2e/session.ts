@@ -14,7 +14,7 @@ export interface Session {
 }
 
 /** Starts VS Code once for a file; the helper is started by the tests, for some are about its absence. */
-export function useSession(options: Pick<WorkbenchOptions, 'theme' | 'uid' | 'settings' | 'workspaceSettings'> = {}): Session {
+export function useSession(options: Pick<WorkbenchOptions, 'theme' | 'uid' | 'settings' | 'workspaceSettings' | 'folder'> = {}): Session {
   const place = makePlace();
   let workbench: RunningWorkbench | undefined;
   let helper: HelperProcess | undefined;

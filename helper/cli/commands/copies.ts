@@ -1,12 +1,10 @@
-import { createWriteStream } from 'node:fs';
-import { rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { isatty } from 'node:tty';
 import type { Command } from 'commander';
 import { type CopyOptions, copyIn, copyOut, putArchive } from '../../archive/copies.ts';
-import { type Change, formatBytes, StrataError } from '../../protocol/index.ts';
+import { writeWhole } from '../../archive/writeWhole.ts';
+import { type Change, formatBytes } from '../../protocol/index.ts';
 import { ContainerArchive } from '../../wire/containerArchive.ts';
 import { type Context, print, withConnection } from '../context.ts';
 import { plainText } from '../output.ts';
@@ -23,7 +21,7 @@ export function addCopyCommands(program: Command, context: () => Context): void 
       if (flags.output === undefined) refuseTerminal('-o FILE');
       await withConnection(context(), async (connection) => {
         const bytes = await new ContainerArchive(connection, container).export();
-        await (flags.output === undefined ? toStdout(bytes) : toFile(bytes, flags.output));
+        await (flags.output === undefined ? toStdout(bytes) : writeWhole(bytes, flags.output));
       });
     });
   program
@@ -73,18 +71,18 @@ function addCp(program: Command, context: () => Context): void {
       await withConnection(context(), async (connection) => {
         const container = new ContainerArchive(connection, from.container ?? to.container ?? '');
         if (to.container !== undefined) {
-          const { leftOut } = await (from.path === '-'
+          const { bytes, leftOut } = await (from.path === '-'
             ? putArchive(container, stdin(), to.path, options)
             : copyIn(container, from.path, to.path, options));
           if (leftOut > 0) progress.say(`strata: warning: ${leftOut} device nodes are left out: the container cannot have them`);
+          progress.end(bytes, destination);
         } else if (to.path === '-') {
           refuseTerminal('a file name');
           await toStdout(await container.get(from.path, flags.followLink === true));
         } else {
-          await copyOut(container, from.path, to.path, options);
+          progress.end((await copyOut(container, from.path, to.path, options)).bytes, destination);
         }
       });
-      progress.end(destination);
     });
 }
 
@@ -111,7 +109,6 @@ class Progress {
   readonly #shows: boolean;
   readonly #quiet: boolean;
   #shownAt = 0;
-  #bytes = 0;
   #hasLine = false;
 
   constructor(quiet: boolean) {
@@ -120,7 +117,6 @@ class Progress {
   }
 
   show(bytes: number): void {
-    this.#bytes = bytes;
     if (!this.#shows || performance.now() - this.#shownAt < stepMs) return;
     this.#shownAt = performance.now();
     this.#hasLine = true;
@@ -132,9 +128,10 @@ class Progress {
     process.stderr.write(`${plainText(line, 4096)}\n`);
   }
 
-  end(destination: string): void {
+  /** `bytes`: of the files. */
+  end(bytes: number, destination: string): void {
     this.#clear();
-    if (!this.#quiet && destination !== '-') process.stderr.write(`Copied ${formatBytes(this.#bytes)} to ${destination}\n`);
+    if (!this.#quiet) process.stderr.write(`Copied ${formatBytes(bytes)} to ${destination}\n`);
   }
 
   #clear(): void {
@@ -159,26 +156,4 @@ function refuseTerminal(instead: string): void {
 
 async function toStdout(bytes: AsyncIterable<Uint8Array>): Promise<void> {
   await pipeline(Readable.from(bytes), process.stdout, { end: false });
-}
-
-/** The file is there when it is whole; a device or pipe is written to. */
-async function toFile(bytes: AsyncIterable<Uint8Array>, path: string): Promise<void> {
-  const temporary = join(dirname(path), `.strata-export-${process.pid}`);
-  try {
-    const there = await stat(path).catch(() => undefined);
-    if (there !== undefined && !there.isFile()) {
-      await pipeline(Readable.from(bytes), createWriteStream(path, { flags: 'r+' }));
-      return;
-    }
-    await pipeline(Readable.from(bytes), createWriteStream(temporary, { flags: 'wx', mode: 0o600 }));
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    if (error instanceof StrataError) throw error;
-    const why = error instanceof Error ? error.message : String(error);
-    throw new StrataError('PATH_NOT_FOUND', `cannot write ${path}: ${why}`, {
-      hint: 'Choose a place that you may write to.',
-      cause: error,
-    });
-  }
 }

@@ -40,7 +40,7 @@ describe('who may copy at the same time', () => {
     const ended = gate.end('container "web" was started', ['running']).then(() => {
       over = true;
     });
-    expect(copy?.signal.reason).toMatchObject({ code: 'CANCELLED', message: 'the copy was ended: container "web" was started' });
+    expect(copy?.signal.reason).toMatchObject({ code: 'COPY_INTERRUPTED', message: 'the copy was ended: container "web" was started' });
     expect(looking?.signal.aborted).toBe(false);
     await Promise.resolve();
     expect(over).toBe(false);

@@ -1,0 +1,20 @@
+import * as vscode from 'vscode';
+
+/** Does what takes long, with a notification that tells how far it is and can cancel it. */
+export async function cancellable<T>(
+  title: string,
+  action: (signal: AbortSignal, report: (message: string) => void) => Promise<T>,
+): Promise<T> {
+  return await vscode.window.withProgress(
+    { location: vscode.ProgressLocation.Notification, title, cancellable: true },
+    async (progress, token) => {
+      const abort = new AbortController();
+      const subscription = token.onCancellationRequested(() => abort.abort());
+      try {
+        return await action(abort.signal, (message) => progress.report({ message }));
+      } finally {
+        subscription.dispose();
+      }
+    },
+  );
+}
