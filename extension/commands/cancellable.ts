@@ -1,6 +1,6 @@
 import * as vscode from 'vscode';
 
-/** Does what takes long, with a notification that tells how far it is and can cancel it. */
+/** A notification while something lasts, which tells how far it is. To cancel it aborts the signal; what the helper makes of that is the request's matter. */
 export async function cancellable<T>(
   title: string,
   action: (signal: AbortSignal, report: (message: string) => void) => Promise<T>,

@@ -2,6 +2,7 @@ import * as vscode from 'vscode';
 import { type ContainerSummary, containerNameSchema, StrataError } from '../../helper/protocol/index.ts';
 import { stateWords } from '../model/containerWords.ts';
 import type { Services } from '../services.ts';
+import { cancellable } from './cancellable.ts';
 import type { CommandHandlers } from './registry.ts';
 import { changeRestartPolicy } from './restartPolicy.ts';
 import { isAwake, isPaused, isRestartable, isRunning, isStoppable, isStopped, type Targets } from './targets.ts';
@@ -44,14 +45,14 @@ export function lifecycleCommands(services: Services, targets: Targets): Lifecyc
   };
   const start = (container: ContainerSummary): Promise<unknown> => client.request('container.start', { container: container.id });
   const stop = (container: ContainerSummary): Promise<unknown> =>
-    withProgress(`Stopping ${container.name}…`, (signal) => client.request('container.stop', { container: container.id }, { signal }));
+    cancellable(`Stopping ${container.name}…`, (signal) => client.request('container.stop', { container: container.id }, { signal }));
   const restart = async (container: ContainerSummary): Promise<void> => {
     if (container.autoRemove) {
       throw new StrataError('INVALID_REQUEST', `container "${container.name}" is removed when it stops, with all that it wrote`, {
         hint: 'Stop it and run another one.',
       });
     }
-    await withProgress(`Restarting ${container.name}…`, (signal) =>
+    await cancellable(`Restarting ${container.name}…`, (signal) =>
       client.request('container.restart', { container: container.id }, { signal }),
     );
   };
@@ -124,21 +125,4 @@ async function confirmRemoval(containers: readonly ContainerSummary[]): Promise<
     remove,
   );
   return answer === remove;
-}
-
-/** A notification while it lasts. Cancelling stops the waiting, not what the helper has begun. */
-function withProgress<T>(title: string, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const promise = vscode.window.withProgress(
-    { location: vscode.ProgressLocation.Notification, title, cancellable: true },
-    async (_progress, token) => {
-      const abort = new AbortController();
-      const subscription = token.onCancellationRequested(() => abort.abort());
-      try {
-        return await run(abort.signal);
-      } finally {
-        subscription.dispose();
-      }
-    },
-  );
-  return Promise.resolve(promise);
 }
