@@ -2,7 +2,7 @@ import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import * as vscode from 'vscode';
 import { type CopyOptions, copyIn, copyOut } from '../../helper/archive/copies.ts';
-import { baseName } from '../../helper/archive/copyPlan.ts';
+import { baseName, isContent } from '../../helper/archive/copyPlan.ts';
 import { writeWhole } from '../../helper/archive/writeWhole.ts';
 import { type ContainerId, type ContainerSummary, containerPathSchema, StrataError } from '../../helper/protocol/index.ts';
 import { ContainerArchive } from '../../helper/wire/containerArchive.ts';
@@ -96,11 +96,18 @@ async function copyFrom(services: Services, container: ContainerSummary, path: s
     })) ?? [];
   if (uri === undefined) return;
   const folder = hostPath(uri);
-  const target = join(folder, baseName(path));
-  if (path !== '/' && (await exists(target)) && !(await confirmReplace(`"${target}" is there already.`))) return;
+  // What has no name of its own gets the container's.
+  const isNameless = isContent(path);
+  const target = join(folder, isNameless ? container.name : baseName(path));
+  if ((await exists(target)) && !(await confirmReplace(`"${target}" is there already.`))) return;
   const skipped: string[] = [];
   const { bytes } = await cancellable(`Copying ${path} from ${container.name}`, (signal, report) =>
-    copyOut(new ContainerArchive(services.client, container.id, signal), path, folder, copyOptions(signal, report, skipped)),
+    copyOut(
+      new ContainerArchive(services.client, container.id, signal),
+      path,
+      isNameless ? target : folder,
+      copyOptions(signal, report, skipped),
+    ),
   );
   tell(`Copied ${path} (${formatBytes(bytes)}) from ${container.name} to ${folder}.`, skipped);
 }

@@ -13,7 +13,7 @@ const isRestartable = `${isRunning} && !(viewItem =~ /\\bautoRemove\\b/)`;
 const isAttachable = 'viewItem =~ /^container .*\\bstdin\\b/ && viewItem =~ /\\brunning\\b/';
 const isImage = 'viewItem == image';
 const isLimitedFigure = `viewItem == ${itemKinds.limitedFigure}`;
-const isMerged = `viewItem =~ /^${itemKinds.merged}/ && ${contextKeys.layersOf} == container`;
+const isMergedEntry = `viewItem =~ /^${itemKinds.mergedEntry}/ && ${contextKeys.layersOf} == container`;
 const isMergedDirectory = `viewItem =~ /^(${itemKinds.merged}$|${itemKinds.mergedEntry} directory)/ && ${contextKeys.layersOf} == container`;
 const hasHostPath = `viewItem =~ /^(layer|${itemKinds.mergedEntry})/`;
 
@@ -82,13 +82,13 @@ export const itemMenu: readonly MenuItem[] = [
   { command: 'strata.image.remove', when: isImage, group: '9_remove' },
 
   { command: 'strata.container.copyTo', when: isMergedDirectory, group: '4_files@1' },
-  { command: 'strata.container.copyFrom', when: isMerged, group: '4_files@2' },
+  { command: 'strata.container.copyFrom', when: isMergedEntry, group: '4_files@2' },
   { command: 'strata.layers.copyHostPath', when: hasHostPath, group: '5_copy' },
 ];
 
-/** On files and folders of the host. */
+/** On files and folders of the host, which a remote window calls by another scheme. */
 export const explorerMenu: readonly MenuItem[] = [
-  { command: 'strata.container.copyTo', when: `resourceScheme == file && ${mayControl}`, group: '5_cutcopypaste@90' },
+  { command: 'strata.container.copyTo', when: `resourceScheme =~ /^(file|vscode-remote)$/ && ${mayControl}`, group: '5_cutcopypaste@90' },
 ];
 
 /** Icons above a log. What is chosen has a filled icon where there is one. */
