@@ -49,6 +49,7 @@ const endsByItselfMs = 5000;
  * Invariants: `stat` and `done` settle, at the latest when the process has ended; nobody has to listen to them.
  */
 export class ArchiveProcess {
+  readonly action: ArchiveRequest['action'];
   /** Of the archive, for `put`; null else, and where the process could not be made. */
   readonly input: Writable | null;
   /** Of the archive, or of the lines of `changes`; null for `put` and `stat`, and where the process could not be made. */
@@ -61,6 +62,7 @@ export class ArchiveProcess {
 
   /** `doing`: what an error says was tried, as in "copy '/x' from container "web"". */
   constructor(runtime: string, request: ArchiveRequest, doing: string) {
+    this.action = request.action;
     const takes = request.action === 'put';
     const gives = request.action !== 'put' && request.action !== 'stat';
     this.#child = spawn(runtime, ['archive'], {

@@ -12,8 +12,9 @@ import type { ContainerEndings } from './endings.ts';
 import type { ContainerRegistry } from './registry.ts';
 import { aborted } from './waiting.ts';
 
-/** Each is a process: a helper that is asked for more refuses. */
+/** Each is a process: a helper that is asked for more refuses. Who may only look takes no place away from who may copy. */
 const maxCopies = 64;
+const maxComparisons = 16;
 
 /** The files that Strata gives every container, which are no part of its image: an export has them empty, as other engines' exports do. */
 const ownFiles = ['etc/hosts', 'etc/hostname', 'etc/resolv.conf'];
@@ -222,8 +223,12 @@ export class ContainerCopies {
 
   #start(request: ArchiveRequest, doing: string): ArchiveProcess {
     if (this.#closing) throw new StrataError('CONNECTION_CLOSED', 'the helper is ending');
-    if (this.#processes.size >= maxCopies) {
-      throw new StrataError('TOO_MANY_REQUESTS', `${maxCopies} copies are under way already`, { hint: 'Wait for one of them to end.' });
+    const compares = request.action === 'changes';
+    const most = compares ? maxComparisons : maxCopies;
+    const sameKind = [...this.#processes].filter(({ action }) => (action === 'changes') === compares);
+    if (sameKind.length >= most) {
+      const what = compares ? 'comparisons' : 'copies';
+      throw new StrataError('TOO_MANY_REQUESTS', `${most} ${what} are under way already`, { hint: 'Wait for one of them to end.' });
     }
     const process = new ArchiveProcess(this.#runtime, request, doing);
     this.#processes.add(process);

@@ -142,13 +142,30 @@ it('is printed as docker diff does', async () => {
   expect((await context.strata.cli(['diff', 'nobody'])).stderr).toContain('there is no container "nobody"');
 });
 
+/** More than a stream carries before somebody reads it. */
+const manyFiles = 'mkdir /many && cd /many && p=$(head -c 200 /dev/zero | tr "\\0" x) && seq 1 3000 | sed "s/^/$p/" | xargs touch';
+
 it('is streamed, however long it is, and ends where nobody reads it', async () => {
   const id = await context.strata.start();
-  await sh(id, 'mkdir /many && cd /many && i=0; while [ $i -lt 200 ]; do mkdir $i; (cd $i && seq 1 100 | xargs touch); i=$((i+1)); done');
-  expect((await changes(id)).length).toBe(1 + 200 + 20_000);
+  await sh(id, manyFiles);
+  expect((await changes(id)).length).toBe(1 + 3000);
   for await (const _ of new ContainerArchive(context.strata.connection, id).changes()) break;
   await context.strata.remove(id);
   expect(await failure(new ContainerArchive(context.strata.connection, id).stat('/', false))).toMatchObject({
     code: 'CONTAINER_NOT_FOUND',
   });
+});
+
+it('is refused where too many ask and do not read, which keeps nobody from copying', async () => {
+  const id = await context.strata.start();
+  const { connection } = context.strata;
+  await sh(id, manyFiles);
+  // Nobody reads them, so their processes wait.
+  const streams = await Promise.all(Array.from({ length: 16 }, () => connection.request('container.diff', { container: id })));
+  expect(await failure(connection.request('container.diff', { container: id }))).toMatchObject({
+    code: 'TOO_MANY_REQUESTS',
+    message: '16 comparisons are under way already',
+  });
+  expect(await new ContainerArchive(connection, id).stat('/many', false)).toMatchObject({ kind: 'directory' });
+  for (const { stream } of streams) connection.stream(stream).close();
 });
