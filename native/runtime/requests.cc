@@ -4,6 +4,7 @@ namespace strata::runtime {
 namespace {
 
 constexpr std::size_t kMaxExecId = 64;
+constexpr std::int64_t kLeastLogBytes = 4096, kMostLogBytes = std::int64_t{1} << 40, kMostLogFiles = 1000;
 
 Outcome<std::string> absolute(const Json& json) {
   std::string path = TRY(json.text());
@@ -41,6 +42,16 @@ Done check_capabilities(const Json& process_json, const OciProcess& process) {
   return {};
 }
 
+// Neither: a log of an older helper's container, in one segment.
+Outcome<LogLimits> read_log_limits(const Json& params) {
+  LogLimits limits;
+  if (const Json bytes = params["logMaxBytes"]; !bytes.absent()) {
+    limits.most_bytes = static_cast<std::uint64_t>(TRY(bytes.integer(kLeastLogBytes, kMostLogBytes)));
+    limits.most_files = static_cast<std::uint64_t>(TRY(params["logMaxFiles"].integer(1, kMostLogFiles)));
+  }
+  return limits;
+}
+
 }  // namespace
 
 Outcome<CreateParams> read_create_params(const Json& params) {
@@ -51,6 +62,7 @@ Outcome<CreateParams> read_create_params(const Json& params) {
   TRY(check_capabilities(config["process"], create.config.process));
   create.overlay = TRY(read_overlay(params["overlay"]));
   create.log_path = TRY(absolute(params["log"]));
+  create.log_limits = TRY(read_log_limits(params));
   create.exit_path = TRY(absolute(params["exit"]["path"]));
   create.durable = TRY(params["exit"]["durable"].boolean_or(false));
   create.open_stdin = TRY(params["openStdin"].boolean_or(false));

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "runtime/log_writer.h"
 #include "runtime/oci_config.h"
 #include "runtime/overlay.h"
 
@@ -13,6 +14,7 @@ struct CreateParams {
   OciConfig config;
   std::optional<OverlayParams> overlay;
   std::string log_path, exit_path, seccomp_program;
+  LogLimits log_limits;
   bool durable = false, open_stdin = false;
   bool init = false;  // a first process of the runtime's own is the parent of the command
   std::optional<ConsoleSize> console_size;

@@ -104,7 +104,7 @@ void Supervisor::run() {
     // With log growth to tell: take what else is ready first, so that many small writes become one event.
     bool to_tell = false;
     for (const auto& [connection, subscriber] : subscribers_) {
-      to_tell = to_tell || (subscriber.follow && subscriber.said_size != log_.size_bytes() && server_.queued_bytes(connection) == 0);
+      to_tell = to_tell || (subscriber.follow && subscriber.said_size != log_.written_bytes() && server_.queued_bytes(connection) == 0);
     }
     const bool handled = loop_.run_once(to_tell ? 0 : server_.is_full() ? kRetryMs : -1);
     ended_exec_.reset();
@@ -317,9 +317,9 @@ void Supervisor::drain_main() {
   const auto drain = [this](UniqueFd& stream, LogChannel channel) {
     // Everyone who could write is dead: what the pipe holds is the rest. EAGAIN: a copy of the other end was carried out of the container.
     while (stream) {
-      const std::uint64_t before = log_.size_bytes() + log_.lost_bytes();
+      const std::uint64_t before = log_.written_bytes() + log_.lost_bytes();
       pump_main(stream.get(), channel);
-      if (stream && log_.size_bytes() + log_.lost_bytes() == before) {
+      if (stream && log_.written_bytes() + log_.lost_bytes() == before) {
         close_main_stream(stream);
       }
     }
@@ -334,11 +334,11 @@ void Supervisor::say_logged(bool force) {
     return;
   }
   logged_said_at_ = now;
-  const std::string event = "{\"event\":\"logged\",\"size\":" + std::to_string(log_.size_bytes()) + "}";
+  const std::string event = "{\"event\":\"logged\",\"size\":" + std::to_string(log_.written_bytes()) + "}";
   for (auto& [connection, subscriber] : subscribers_) {
     // One that has not taken the last one yet gets the newest size when it has.
-    if (subscriber.follow && subscriber.said_size != log_.size_bytes() && server_.queued_bytes(connection) == 0) {
-      subscriber.said_size = log_.size_bytes();
+    if (subscriber.follow && subscriber.said_size != log_.written_bytes() && server_.queued_bytes(connection) == 0) {
+      subscriber.said_size = log_.written_bytes();
       server_.send(connection, FrameType::kEvent, 0, event);
     }
   }

@@ -155,8 +155,8 @@ Outcome<std::optional<std::string>> Supervisor::dispatch(ConnectionId connection
   if (method == "follow") {
     Subscriber& subscriber = subscribers_[connection];
     subscriber.follow = TRY(params["on"].boolean());
-    subscriber.said_size = log_.size_bytes();
-    return std::optional("{\"size\":" + std::to_string(log_.size_bytes()) + "}");
+    subscriber.said_size = log_.written_bytes();
+    return std::optional("{\"size\":" + std::to_string(log_.written_bytes()) + "}");
   }
   if (method == "discard") {
     TRY(discard());
@@ -214,7 +214,7 @@ Done Supervisor::create(const Json& params, std::string_view payload, bool is_ru
   const OciProcess& process = create.config.process;
   const MountPlan plan = TRY(build_mount_plan(create.config, {.user_namespace = sandbox_.namespaces.user, .cgroup_namespace = sandbox_.namespaces.cgroup, .cgroups = &cgroup_.host()}));
   trace::mark("read the config, plan the mounts");
-  LogWriter log = TRY(LogWriter::open(create.log_path));
+  LogWriter log = TRY(LogWriter::open(create.log_path, create.log_limits));
   UniqueFd seccomp;
   if (!create.seccomp_program.empty()) {
     seccomp = TRY(open_seccomp_program(create.seccomp_program));

@@ -14,7 +14,6 @@
 #include "runtime/control_server.h"
 #include "runtime/exit_record.h"
 #include "runtime/init.h"
-#include "runtime/log_writer.h"
 #include "runtime/requests.h"
 #include "runtime/user_lookup.h"
 
@@ -127,55 +126,6 @@ TEST_CASE("the channel carries text and descriptors, and its failures are checke
   CHECK(decode_failure(failed).code == ErrorCode::kInternal);
   left.close();
   CHECK_FALSE(right.expect(MessageKind::kCreate));
-}
-
-TEST_CASE("log records, and a log that cannot be written") {
-  char path[] = "/tmp/strata-log-XXXXXX";
-  UniqueFd file(::mkstemp(path));
-  auto log = LogWriter::open(path);
-  REQUIRE(log);
-  log->write(LogChannel::kStderr, "hello");
-  CHECK(log->size_bytes() == 21);
-  char record[64]{};
-  REQUIRE(::read(file.get(), record, sizeof record) == 21);
-  std::uint32_t length = 0;
-  std::memcpy(&length, record, 4);
-  CHECK(length == 5);
-  CHECK(record[4] == 2);
-  CHECK(std::string(record + 16, 5) == "hello");
-  ::unlink(path);
-  CHECK_FALSE(LogWriter::open("/dev/null"));
-  LogWriter closed;
-  closed.write(LogChannel::kStdout, "lost");
-  CHECK(closed.lost_bytes() == 4);
-  CHECK(closed.size_bytes() == 0);
-}
-
-TEST_CASE("a log whose last record was torn by a crash goes on behind its last whole one") {
-  char path[] = "/tmp/strata-log-XXXXXX";
-  const UniqueFd file(::mkstemp(path));
-  {
-    auto log = LogWriter::open(path);
-    REQUIRE(log);
-    log->write(LogChannel::kStdout, std::string(300'000, 'x'));  // more than is read at once
-    log->write(LogChannel::kStderr, "two");
-  }
-  const std::uint64_t whole = 300'016 + 19;
-  std::string tail;
-  SUBCASE("in its header") { tail = std::string("\x05\0\0\0\x01", 5); }
-  SUBCASE("in its payload") { tail = std::string("\x05\0\0\0\x01\0\0\0", 8) + "01234567" + "hell"; }
-  SUBCASE("by zeros that were never written") { tail = std::string(4096, '\0'); }
-  SUBCASE("by a length that no record has") { tail = std::string(64, '\xff'); }
-  SUBCASE("not at all") {}
-  REQUIRE(::pwrite(file.get(), tail.data(), tail.size(), static_cast<off_t>(whole)) == static_cast<ssize_t>(tail.size()));
-  auto log = LogWriter::open(path);
-  REQUIRE(log);
-  CHECK(log->size_bytes() == whole);
-  log->write(LogChannel::kStdout, "three");
-  char record[64]{};
-  REQUIRE(::pread(file.get(), record, sizeof record, static_cast<off_t>(whole)) == 21);
-  CHECK(std::string(record + 16, 5) == "three");
-  ::unlink(path);
 }
 
 TEST_CASE("exit records") {
