@@ -1,8 +1,9 @@
 import * as vscode from 'vscode';
 import type { CommandId } from '../contributions/commands.ts';
-import type { LogDocument, ShownSources } from '../logs/logDocument.ts';
+import type { LogDocument } from '../logs/logDocument.ts';
 import type { LogDocuments } from '../logs/logDocuments.ts';
 import { parseFilter } from '../model/log/logFilter.ts';
+import type { ShownSources } from '../model/log/logLine.ts';
 import { type LogRange, parseTime, rangePresets, rangeWords, WHOLE_LOG } from '../model/log/logRange.ts';
 import { formatTime } from '../model/units.ts';
 import type { CommandHandlers } from './registry.ts';

@@ -4,14 +4,12 @@ import { messageOf } from '../errors.ts';
 import { exitSentence } from '../model/containerWords.ts';
 import { LogBuffer } from '../model/log/logBuffer.ts';
 import type { LogFilter } from '../model/log/logFilter.ts';
-import type { LogLine } from '../model/log/logLine.ts';
+import type { ShownSources } from '../model/log/logLine.ts';
 import { type LogRange, WHOLE_LOG } from '../model/log/logRange.ts';
 import type { Services } from '../services.ts';
 import { DocumentText } from './documentText.ts';
 import { type FollowEnd, LogReader } from './logReader.ts';
 import { StickyEnd } from './stickyEnd.ts';
-
-export type ShownSources = 'both' | 'stdout' | 'stderr';
 
 /** What a person has chosen to see of a log. */
 export interface LogChoices {
@@ -191,15 +189,17 @@ export class LogDocument implements vscode.Disposable {
   async #load(): Promise<void> {
     this.#reader?.stop();
     this.#proceed();
-    const { range } = this.#choices;
+    const { range, sources, filter } = this.#choices;
     const buffer = new LogBuffer();
-    // A time range is looked for in the whole log.
-    const isWhole = range.sinceMs !== undefined || range.untilMs !== undefined;
+    // What fits a filter is looked for in the whole time range.
+    const isWhole = filter !== undefined && (range.sinceMs !== undefined || range.untilMs !== undefined);
     const reader: LogReader = new LogReader(this.#services.client, {
       container: this.container,
+      sources,
+      range,
       ...(isWhole ? {} : { tail: this.#scan }),
       lines: (lines) => {
-        buffer.add(lines.filter((line) => this.#fits(line)));
+        buffer.add(filter === undefined ? lines : lines.filter(({ source, text }) => source === 'notice' || filter.lets(text)));
         if (this.#reader !== reader || this.#buffer !== buffer) buffer.trim(this.#held);
         else return this.#grown();
         return undefined;
@@ -276,13 +276,6 @@ export class LogDocument implements vscode.Disposable {
     const timeMs = at === undefined ? Date.now() : Date.parse(at);
     this.#buffer.add([{ timeMs: Number.isNaN(timeMs) ? Date.now() : timeMs, source: 'notice', text }]);
     this.#update();
-  }
-
-  #fits({ source, timeMs, text }: LogLine): boolean {
-    const { filter, sources, range } = this.#choices;
-    if (sources !== 'both' && source !== sources) return false;
-    if (timeMs < (range.sinceMs ?? -Infinity) || timeMs > (range.untilMs ?? Infinity)) return false;
-    return filter?.lets(text) ?? true;
   }
 
   /** The reader waits while what comes can neither be shown nor held. */

@@ -181,15 +181,14 @@ function containerEnd(exit: Exit | undefined): string {
 
 /** What a container wrote, and what it goes on to write; input is not taken. */
 export function logsPlan(client: HelperClient, container: ContainerId, tail: number): TerminalPlan {
-  let began: LogPosition | undefined;
-  const open = async (receivedBytes: number): Promise<TerminalSession> => {
+  const open = async (position?: LogPosition): Promise<TerminalSession> => {
     const exits = exitEvents(client);
     try {
-      const start = began === undefined ? { tail } : { resume: { from: began, receivedBytes } };
+      const start = position === undefined ? { tail } : { resume: position };
       const { stream, tty, from } = await client.request('container.logs', { container, follow: true, ...start });
-      began = from;
       return {
         stream: client.stream(stream),
+        from,
         tty,
         takesInput: false,
         end: async () => ({ words: await logEnd(client, container, exits), closesTerminal: false }),
@@ -201,11 +200,11 @@ export function logsPlan(client: HelperClient, container: ContainerId, tail: num
     }
   };
   return {
-    open: () => open(0),
+    open: () => open(),
     reopen: {
       words: 'following again',
       isAutomatic: true,
-      open: (_size, receivedBytes) => open(receivedBytes),
+      open: (_size, position) => open(position),
       whenBack: (listener) => whenBack(client, listener),
     },
   };

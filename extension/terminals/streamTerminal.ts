@@ -1,5 +1,6 @@
 import * as vscode from 'vscode';
-import { Channel, StrataError, type TerminalSize } from '../../helper/protocol/index.ts';
+import { Channel, type LogNotice, type LogPosition, StrataError, type TerminalSize } from '../../helper/protocol/index.ts';
+import { NoticeReader, noticeWords } from '../../helper/wire/logNotices.ts';
 import type { WireStream } from '../../helper/wire/stream.ts';
 import { messageOf } from '../errors.ts';
 import { LineInput } from './lineInput.ts';
@@ -13,6 +14,8 @@ export interface SessionEnd {
 /** What a terminal is connected to while it is. */
 export interface TerminalSession {
   readonly stream: WireStream;
+  /** Where in a log it begins. */
+  readonly from?: LogPosition;
   /** Output comes from a pty, which writes carriage returns itself. */
   readonly tty: boolean;
   /** Absent: input is not taken. */
@@ -31,8 +34,8 @@ export interface TerminalPlan {
     readonly words: string;
     /** Nothing was lost by going on, so nobody is asked. */
     readonly isAutomatic: boolean;
-    /** `receivedBytes`: how much output the session before had shown. */
-    readonly open: (size: TerminalSize, receivedBytes: number) => Promise<TerminalSession>;
+    /** `position`: where the session before had come to in a log, where that had said where it began. */
+    readonly open: (size: TerminalSize, position: LogPosition | undefined) => Promise<TerminalSession>;
     /** Calls once, when there is a helper again; gives how to stop waiting. */
     readonly whenBack: (listener: () => void) => () => void;
   };
@@ -70,7 +73,7 @@ export class StreamTerminal implements vscode.Pseudoterminal {
   #isAtLineStart = true;
   #isDisposed = false;
   #unpausedBytes = 0;
-  #receivedBytes = 0;
+  #position: LogPosition | undefined;
 
   constructor(plan: TerminalPlan) {
     this.#plan = plan;
@@ -141,11 +144,16 @@ export class StreamTerminal implements vscode.Pseudoterminal {
     }
     const lines = session.tty ? undefined : new LineInput();
     this.#state = { kind: 'live', session, lines };
-    this.#receivedBytes = 0;
+    this.#position = session.from;
+    const notices = new NoticeReader();
     const decoders = new Map<Channel, InstanceType<typeof TextDecoder>>();
     session.stream.consume({
       data: (channel, bytes) => {
-        this.#receivedBytes += bytes.byteLength;
+        if (channel === Channel.bytes) {
+          for (const notice of notices.push(bytes)) this.#missed(notice);
+          return undefined;
+        }
+        this.#received(channel === Channel.stderr ? 'stderr' : 'stdout', bytes.byteLength);
         const decoder = decoders.get(channel) ?? new TextDecoder();
         decoders.set(channel, decoder);
         const text = decoder.decode(bytes, { stream: true });
@@ -159,6 +167,15 @@ export class StreamTerminal implements vscode.Pseudoterminal {
     for (const data of typed) this.#type(session, lines, data);
     // The window may have been resized, or got its first size, while the helper was asked.
     if (asked.columns !== this.#size.columns || asked.rows !== this.#size.rows) this.#resize(session);
+  }
+
+  #received(stream: keyof LogPosition, bytes: number): void {
+    if (this.#position !== undefined) this.#position = { ...this.#position, [stream]: this.#position[stream] + bytes };
+  }
+
+  #missed(notice: LogNotice): void {
+    if (this.#position !== undefined) this.#position = notice.at;
+    this.#line(dim(noticeWords(notice)));
   }
 
   async #streamClosed(session: TerminalSession, error: StrataError | undefined): Promise<void> {
@@ -206,8 +223,8 @@ export class StreamTerminal implements vscode.Pseudoterminal {
 
   #reopen(): void {
     this.#line(dim(`The helper is back: ${this.#plan.reopen.words}.`));
-    const receivedBytes = this.#receivedBytes;
-    this.#start((size) => this.#plan.reopen.open(size, receivedBytes));
+    const position = this.#position;
+    this.#start((size) => this.#plan.reopen.open(size, position));
   }
 
   #type(session: TerminalSession, lines: LineInput | undefined, data: string): void {

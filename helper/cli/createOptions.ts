@@ -6,6 +6,7 @@ import {
   parseCpus,
   parseEnvironmentFile,
   parseLabels,
+  parseLogOptions,
   parseRestartPolicy,
   parseShares,
   parseSize,
@@ -40,6 +41,7 @@ export interface CreateFlags extends LimitFlags {
   readonly entrypoint?: string;
   readonly tmpfs?: string[];
   readonly label?: string[];
+  readonly logOpt?: string[];
   readonly userns?: string;
   readonly securityOpt?: string[];
   readonly stopSignal?: string;
@@ -107,6 +109,7 @@ export function addCreateFlags(command: Command): Command {
       .option('--entrypoint <command>', "replaces the image's")
       .option('--tmpfs <mount>', 'PATH[:options]', collect)
       .option('-l, --label <label>', 'KEY=value', collect)
+      .option('--log-opt <option>', 'max-size=SIZE (of a segment, 10m where not given), max-file=COUNT (10)', collect)
       .option('--userns <mode>', 'user namespace: host, auto or HOSTID:SIZE')
       .option('--security-opt <option>', 'seccomp=unconfined, no-new-privileges[=false]', collect)
       .option('--stop-signal <signal>', 'signal that asks it to end')
@@ -191,6 +194,7 @@ export async function createOptionsOf(image: string, command: readonly string[],
     timeNamespace: flags.timeOffset === undefined ? undefined : parseTimeOffset(flags.timeOffset),
     healthcheck: healthcheckOf(flags),
     ...securityOptions(flags.securityOpt ?? []),
+    ...parseLogOptions(flags.logOpt ?? []),
   };
   return options;
 }

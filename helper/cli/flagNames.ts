@@ -27,6 +27,8 @@ const flagsOf: Readonly<Record<string, readonly string[]>> = {
   stopSignal: ['--stop-signal'],
   stopTimeoutMs: ['--stop-timeout'],
   labels: ['--label', '-l'],
+  logMaxSize: ['--log-opt'],
+  logMaxFiles: ['--log-opt'],
   tmpfs: ['--tmpfs'],
   userNamespace: ['--userns'],
   timeNamespace: ['--time-offset'],
@@ -48,7 +50,7 @@ const flagsOf: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Flags that may be there several times: which one it was is not known. */
-const repeatable = new Set(['--env', '-e', '--env-file', '--cap-add', '--cap-drop', '--label', '-l', '--tmpfs']);
+const repeatable = new Set(['--env', '-e', '--env-file', '--cap-add', '--cap-drop', '--label', '-l', '--log-opt', '--tmpfs']);
 
 /** The helper's message in the words of the command line: "--hostname -bad: a host name has …". Pure. */
 export function inFlags(error: StrataError, argv: readonly string[]): string {

@@ -1,5 +1,6 @@
 import { Channel, StrataError, type StrataError as StrataErrorType } from '../protocol/index.ts';
 import type { Connection } from '../wire/connection.ts';
+import { NoticeReader, noticeWords } from '../wire/logNotices.ts';
 import type { WireStream } from '../wire/stream.ts';
 import { terminalSize } from './context.ts';
 import { DetachKeys } from './detachKeys.ts';
@@ -10,6 +11,8 @@ export interface ForegroundOptions {
   readonly connection: Connection;
   readonly stream: WireStream;
   readonly stdin: boolean;
+  /** The stream has one content, on the channel `bytes`; absent: that channel has notices. */
+  readonly isContent?: true;
   /** The container or session has a terminal: ours becomes raw while it lasts. */
   readonly tty: boolean;
   readonly resize: (size: { columns: number; rows: number }) => Promise<unknown>;
@@ -27,8 +30,22 @@ const forwarded: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SI
 export async function runForeground(options: ForegroundOptions): Promise<'ended' | 'detached'> {
   const end = Promise.withResolvers<'ended' | 'detached'>();
   const { stream, stdin, tty } = options;
+  const notices = new NoticeReader();
+  const say = (bytes: Uint8Array): Promise<void> =>
+    write(
+      process.stderr,
+      Buffer.from(
+        notices
+          .push(bytes)
+          .map((notice) => `strata: ${noticeWords(notice)}\n`)
+          .join(''),
+      ),
+    );
   stream.consume({
-    data: (channel, bytes) => write(channel === Channel.stderr ? process.stderr : process.stdout, bytes),
+    data: (channel, bytes) => {
+      if (channel === Channel.bytes && options.isContent !== true) return say(bytes);
+      return write(channel === Channel.stderr ? process.stderr : process.stdout, bytes);
+    },
     closed: (error?: StrataErrorType) => {
       if (error === undefined) end.resolve('ended');
       else end.reject(error);

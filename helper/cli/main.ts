@@ -7,6 +7,7 @@ import { addEventsCommand } from './commands/events.ts';
 import { addExecCommands } from './commands/exec.ts';
 import { addHostCommands } from './commands/host.ts';
 import { addImageCommands } from './commands/images.ts';
+import { addLogs } from './commands/logs.ts';
 import { addRunCommands } from './commands/run.ts';
 import { addStatsCommand } from './commands/stats.ts';
 import { type Context, createContext } from './context.ts';
@@ -32,6 +33,7 @@ function createProgram(outputLoss: OutputLoss): Command {
   addExecCommands(program, context);
   addContainerCommands(program, context);
   addCopyCommands(program, context);
+  addLogs(program, context);
   addStatsCommand(program, context);
   addImageCommands(program, context);
   addHostCommands(program, context);

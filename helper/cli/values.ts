@@ -28,6 +28,7 @@ export const ranges = {
   graceS: inSeconds(rangeOf(methods['container.stop'].params.shape.graceMs.unwrap())),
   healthRetries: rangeOf(healthcheckSchema.shape.retries.unwrap()),
   tailLines: rangeOf(methods['container.logs'].params.shape.tail.unwrap()),
+  logFiles: rangeOf(createOptionsSchema.shape.logMaxFiles.unwrap()),
   /** Of cgroup v1 and Docker. */
   cpuShares: { min: 2, max: 262_144 },
 } as const satisfies Record<string, Range>;
@@ -213,23 +214,38 @@ export function parseTime(flag: string, text: string): number {
 }
 
 function durationMs(text: string): number | undefined {
-  if (!/^(\d+(ms|[smhd]))+$/.test(text)) return undefined;
-  const parts = [...text.matchAll(/(\d+)(ms|[smhd])/g)];
+  if (!/^(\d+(\.\d+)?(ms|[smhd]))+$/.test(text)) return undefined;
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhd])/g)];
   return parts.reduce((sum, [, count, unit]) => sum + Number(count) * (durations[unit ?? ''] ?? 0), 0);
 }
 
-/** --since: a time (RFC 3339, or seconds since the epoch) or how long ago ("10m", "1h30m"). */
-export function parseSince(text: string, nowMs: number): number {
-  return parseMoment('--since', text, nowMs);
-}
-
-/** The same for any flag; "now" is one, too. Milliseconds since the epoch. */
+/**
+ * --since and --until, as Docker takes them: "now", a day or time ("2026-11-20", "2026-11-20T14:30", here's time zone unless it names one),
+ * seconds since the epoch, or how long ago ("10m", "1h30m", "1.5h"). Milliseconds since the epoch.
+ */
 export function parseMoment(flag: string, text: string, nowMs: number): number {
   if (text === 'now') return nowMs;
   const agoMs = durationMs(text);
   if (agoMs !== undefined) return nowMs - agoMs;
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
-  const at = Date.parse(text);
-  if (Number.isNaN(at)) throw new UsageError(`${flag} "${text}" is neither a time nor something like 10m`);
+  const isTime = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/.test(text);
+  // A day alone would be taken as one of UTC.
+  const at = isTime ? Date.parse(text.length === 10 ? `${text}T00:00` : text.replace(' ', 'T')) : Number.NaN;
+  if (Number.isNaN(at)) throw new UsageError(`${flag} "${text}" is neither a time like 2026-11-20T14:30:00Z nor something like 10m`);
   return at;
+}
+
+/** Docker's --log-opt: max-size=10m, max-file=3. */
+export function parseLogOptions(entries: readonly string[]): Pick<CreateOptions, 'logMaxSize' | 'logMaxFiles'> {
+  const options: Pick<CreateOptions, 'logMaxSize' | 'logMaxFiles'> = {};
+  for (const entry of entries) {
+    const [, name, value] = /^([^=]*)=(.*)$/.exec(entry) ?? [];
+    if (name === 'max-size' && value !== undefined) {
+      if (value.startsWith('-')) throw new UsageError(`--log-opt ${entry}: a log cannot grow for ever; write a size such as 10m`);
+      options.logMaxSize = parseSize('--log-opt max-size', value);
+    } else if (name === 'max-file' && value !== undefined) {
+      options.logMaxFiles = parseWithin('--log-opt max-file', value, ranges.logFiles);
+    } else throw new UsageError(`--log-opt "${entry}" is none of max-size=SIZE and max-file=COUNT`);
+  }
+  return options;
 }

@@ -11,7 +11,7 @@ import {
 } from '../protocol/index.ts';
 import type { ContainerPaths } from '../store/layout.ts';
 import type { Attachments } from './attachments.ts';
-import type { LogPump } from './logPump.ts';
+import type { LogPump } from './logs/pump.ts';
 import type { ContainerPlan } from './plan.ts';
 import type { ContainerRecord } from './record.ts';
 import { NO_POLICY, NO_RESTARTS, type RestartHistory } from './restartPolicy.ts';

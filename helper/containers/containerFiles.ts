@@ -55,7 +55,6 @@ export class ContainerFiles {
       makeDirectory(paths.init, 0o755);
       for (const name of ['dev', 'etc', 'proc', 'sys']) makeDirectory(join(paths.init, name), 0o755);
       this.#writeEtc(paths, 'resolv.conf', this.#resolvConf);
-      writeFileSync(paths.log, '', { flag: 'a', mode: 0o600 });
       this.setHostname(id, defaultHostname(id));
       makeDirectory(paths.run, 0o700);
     } catch (error) {

@@ -4,7 +4,7 @@ import type { Image } from '../images/imageStore.ts';
 import type { Logger } from '../log.ts';
 import type { Addon } from '../native/addon.ts';
 import { fromSupervisor } from '../native/errors.ts';
-import { type Exit, StrataError, type TerminalSize } from '../protocol/index.ts';
+import { DEFAULT_LOG_LIMITS, type Exit, StrataError, type TerminalSize } from '../protocol/index.ts';
 import type { Layout } from '../store/layout.ts';
 import { Attachments, type Joining } from './attachments.ts';
 import type { ByteStream } from './byteStream.ts';
@@ -12,8 +12,9 @@ import type { Container } from './container.ts';
 import type { ContainerFiles } from './containerFiles.ts';
 import { exitOf } from './exitReason.ts';
 import type { ExitRecords } from './exitRecords.ts';
-import { LogFile } from './logFile.ts';
-import { LogPump } from './logPump.ts';
+import { LogCursor } from './logs/cursor.ts';
+import { endPlace } from './logs/places.ts';
+import { LogPump } from './logs/pump.ts';
 import { DEFAULT_NAMESPACES } from './ociConfig.ts';
 import type { ExitRecord } from './record.ts';
 import type { Sandbox, SandboxFactory } from './sandboxes.ts';
@@ -203,22 +204,24 @@ export class Launcher {
         volatile: container.autoRemove,
       },
       log: paths.log,
+      logMaxBytes: record.options.logMaxSize ?? DEFAULT_LOG_LIMITS.maxSize,
+      logMaxFiles: record.options.logMaxFiles ?? DEFAULT_LOG_LIMITS.maxFiles,
       exit: { path: paths.exit, durable: !container.autoRemove },
       openStdin: record.options.openStdin ?? false,
       ...(record.options.init === true ? { init: true } : {}),
       ...(consoleSize === undefined ? {} : { consoleSize }),
       ...(seccompProgram === undefined ? {} : { seccompProgram }),
     };
-    const opened = attachment === undefined ? undefined : await LogFile.openAt(paths.log, (log) => log.size());
+    const cursor = attachment === undefined ? undefined : await LogCursor.open(paths.log, await endPlace(paths.log));
     if (signal.aborted) {
-      await opened?.log.close();
+      await cursor?.close();
       throw new StrataError('CANCELLED', `start ${describe(container)}: cancelled`);
     }
     this.#bind(container, sandbox);
     const { client } = sandbox;
     const running = client.together(() => {
       const answer = client.request('run', params, { doing: `start ${describe(container)}` });
-      if (attachment !== undefined && opened !== undefined) this.#attach(container, { ...attachment, ...opened });
+      if (attachment !== undefined && cursor !== undefined) this.#attach(container, attachment, cursor);
       return answer;
     });
     const started = await running.catch((error: unknown) => this.#explain(container, client, error));
@@ -240,9 +243,9 @@ export class Launcher {
     throw record.error === undefined ? error : fromSupervisor(record.error, `start ${describe(container)}`);
   }
 
-  #attach(container: Container, attachment: Attachment & { log: LogFile; from: number }): void {
-    const { stream, log, from } = attachment;
-    container.addReader(new LogPump({ log, stream, from: { offset: from, skip: 0 }, logger: this.#log }));
+  #attach(container: Container, attachment: Attachment, cursor: LogCursor): void {
+    const { stream } = attachment;
+    container.addReader(new LogPump({ cursor, stream, logger: this.#log }));
     container.attachments?.join(stream, joiningOf(container, attachment));
   }
 

@@ -17,12 +17,12 @@ const containerRecordSchema = z.strictObject({
   startedInBoot: z.string().nullable(),
 });
 export type ContainerRecord = z.infer<typeof containerRecordSchema>;
-/** What options newly have an older helper would take for damage. 2: a restart policy; 3: an init, a health check. */
+/** What options newly have an older helper would take for damage. 2: a restart policy; 3: an init, a health check; 4: limits of the log. */
 export const containerFormat: RecordFormat<ContainerRecord> = {
   name: 'container record',
-  version: 3,
+  version: 4,
   schema: containerRecordSchema,
-  migrations: { 1: (value) => value, 2: (value) => value },
+  migrations: { 1: (value) => value, 2: (value) => value, 3: (value) => value },
 };
 
 /** See RestartHistory. A file of its own: it is written when others write the record. */

@@ -1,12 +1,16 @@
 import type { EventHub } from '../events/hub.ts';
 import { containerSubject } from '../events/subjects.ts';
 import type { Logger } from '../log.ts';
-import type { ExecId, LogPosition, Params, TerminalSize } from '../protocol/index.ts';
+import { Channel, type ExecId, type LogPosition, type Params, type TerminalSize } from '../protocol/index.ts';
 import type { ByteStream } from './byteStream.ts';
 import type { Container } from './container.ts';
 import { type Attachment, answered, joiningOf, requireRunning, resizeSession } from './launcher.ts';
-import { advance, findTail, LogFile } from './logFile.ts';
-import { LogPump } from './logPump.ts';
+import { LogCursor, type LogPlace } from './logs/cursor.ts';
+import { JsonEncoder, RawEncoder } from './logs/encoders.ts';
+import { LineEnd } from './logs/lineEnd.ts';
+import { endPlace, findLines, firstPlace, placeAt } from './logs/places.ts';
+import { LogPump } from './logs/pump.ts';
+import type { LogChannel, StreamBytes } from './logs/records.ts';
 import type { ContainerRegistry } from './registry.ts';
 
 /** Output and input of containers, on streams that a client has opened. */
@@ -25,16 +29,24 @@ export class ContainerStreams {
     return this.#registry.find(reference).record.options.tty ?? false;
   }
 
-  async logs(params: Params<'container.logs'>, stream: ByteStream): Promise<LogPosition> {
+  async logs(params: Params<'container.logs'>, stream: ByteStream): Promise<{ from: LogPosition; first: LogPosition }> {
     const container = this.#registry.find(params.container);
-    const { log, from } = await LogFile.openAt(container.paths.log, (opened) => startOf(opened, params, stream.signal));
+    const { log } = container.paths;
+    const channels = channelsOf(params);
+    const first = await firstPlace(log);
+    const from = await startOf(log, params, channels, stream.signal);
+    const cursor = await LogCursor.open(log, from);
     // Nothing comes from the client; its credit and its close do.
     stream.consume({ data: () => {} });
-    const { sinceMs, timestamps } = params;
-    const pump = new LogPump({ log, stream, from, sinceMs, timestamps, logger: this.#log });
-    if (params.follow === true && container.state.kind !== 'exited') container.addReader(pump);
-    else pump.finish();
-    return from;
+    const { untilMs } = params;
+    const encoder = params.format === 'json' ? new JsonEncoder(channels) : new RawEncoder(channels, params.timestamps ?? false);
+    const end = untilMs === undefined ? {} : { end: new LineEnd(untilMs, channels) };
+    const pump = new LogPump({ cursor, stream, logger: this.#log, encoder, ...end });
+    if (params.follow === true && container.state.kind !== 'exited') {
+      container.addReader(pump);
+      if (untilMs !== undefined) finishAt(pump, untilMs);
+    } else pump.finish();
+    return { from: positionOf(from), first: positionOf(first) };
   }
 
   async attach(reference: string, attachment: Attachment): Promise<void> {
@@ -42,8 +54,9 @@ export class ContainerStreams {
     const container = this.#registry.find(reference);
     const client = requireRunning(container);
     const { attachments } = container;
-    const { log, from } = await LogFile.openAt(container.paths.log, (opened) => opened.size());
-    container.addReader(new LogPump({ log, stream, from: { offset: from, skip: 0 }, logger: this.#log }));
+    const { log } = container.paths;
+    const cursor = await LogCursor.open(log, await endPlace(log));
+    container.addReader(new LogPump({ cursor, stream, logger: this.#log }));
     const joining = joiningOf(container, attachment);
     attachments?.join(stream, joining);
     this.#noteAttached(container, stream.signal);
@@ -79,7 +92,32 @@ export class ContainerStreams {
   }
 }
 
-function startOf(log: LogFile, { tail, resume }: Params<'container.logs'>, signal: AbortSignal): Promise<LogPosition> {
-  if (resume !== undefined) return advance(log, resume.from, resume.receivedBytes, signal);
-  return tail === undefined ? Promise.resolve({ offset: 0, skip: 0 }) : findTail(log, tail, signal);
+function channelsOf({ stdout, stderr }: Params<'container.logs'>): ReadonlySet<LogChannel> {
+  return new Set<LogChannel>([...(stdout === false ? [] : [Channel.stdout]), ...(stderr === false ? [] : [Channel.stderr])]);
+}
+
+async function startOf(
+  log: string,
+  params: Params<'container.logs'>,
+  channels: ReadonlySet<LogChannel>,
+  signal: AbortSignal,
+): Promise<LogPlace> {
+  const { resume, tail, sinceMs, untilMs } = params;
+  if (resume !== undefined) return await placeAt(log, { 1: resume.stdout, 2: resume.stderr }, channels);
+  if (tail === undefined && sinceMs === undefined) return await firstPlace(log);
+  return await findLines(log, { channels, sinceMs, untilMs }, tail, signal);
+}
+
+function positionOf({ position }: { readonly position: StreamBytes }): LogPosition {
+  return { stdout: position[1], stderr: position[2] };
+}
+
+/** What a timer can wait for; who follows for longer is not timed. */
+const longestTimerMs = 2 ** 31 - 1;
+
+function finishAt(pump: LogPump, untilMs: number): void {
+  const waitMs = Math.max(0, untilMs - Date.now());
+  if (waitMs > longestTimerMs) return;
+  const timer = setTimeout(() => pump.finish(), waitMs);
+  void pump.done.then(() => clearTimeout(timer));
 }

@@ -12,7 +12,7 @@ export const FRAME_HEADER_BYTES = 8;
 export const FrameKind = { data: 1, credit: 2, end: 3, close: 4 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 
-/** `bytes` is for streams that have a single content (a file, an archive). */
+/** `bytes` is for streams that have a single content (a file, an archive), and for what the helper says between a container's output (logNoticeSchema). */
 export const Channel = { stdin: 0, stdout: 1, stderr: 2, bytes: 3 } as const;
 export type Channel = (typeof Channel)[keyof typeof Channel];
 

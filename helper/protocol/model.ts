@@ -236,6 +236,18 @@ export const createOptionsSchema = z.strictObject({
   stopSignal: z.string().max(16).optional(),
   stopTimeoutMs: z.int().min(0).max(3_600_000).optional(),
   labels: z.record(z.string().max(256), z.string().max(4096)).optional(),
+  /** Bytes of one segment of its log, which is rotated then (DEFAULT_LOG_LIMITS). */
+  logMaxSize: z
+    .int()
+    .min(4096, { error: 'a segment of a log has 4 KiB at least' })
+    .max(2 ** 40, { error: 'a segment of a log has 1 TiB at most' })
+    .optional(),
+  /** How many segments of its log are kept, the one that is written to among them. */
+  logMaxFiles: z
+    .int()
+    .min(1, { error: 'a log has one segment at least' })
+    .max(1000, { error: 'a log has 1000 segments at most' })
+    .optional(),
   limits: limitsChangeSchema.optional(),
   /** Run in a user namespace with these maps; layers are shared by id-mapped mounts. */
   userNamespace: z.strictObject({ uidMaps: z.array(idMapSchema).min(1).max(64), gidMaps: z.array(idMapSchema).min(1).max(64) }).optional(),
@@ -292,9 +304,37 @@ export const containerDetailsSchema = containerSummarySchema.extend({
 });
 export type ContainerDetails = z.infer<typeof containerDetailsSchema>;
 
-/** A place in a container's log: where a record begins, and how many bytes of what it holds come before. */
-export const logPositionSchema = z.strictObject({ offset: bytes, skip: bytes });
+/** A place in a container's log: how many bytes of each stream come before it, since the container was made. */
+export const logPositionSchema = z.strictObject({ stdout: bytes, stderr: bytes });
 export type LogPosition = z.infer<typeof logPositionSchema>;
+
+/**
+ * Output that the reader of a log does not get, where it would have been. "rotated": it was removed before this reader had taken it;
+ * "diskFull": it was never written, and is in no position; "damaged": a crash of the host took it. `at` is where the log goes on. One JSON
+ * object a line.
+ */
+export const logNoticeSchema = z.strictObject({
+  missed: z.strictObject({ bytes, reason: z.enum(['rotated', 'diskFull', 'damaged']) }),
+  at: logPositionSchema,
+});
+export type LogNotice = z.infer<typeof logNoticeSchema>;
+
+/**
+ * A line of a log in the format "json". `text` is without the line's end; `base64` stands instead where that is no UTF-8. `partial`:
+ * nothing ended it, or it goes on in the next object of its stream, for no object holds more than 256 KiB of it.
+ */
+export const logLineSchema = z.strictObject({
+  /** When its first byte was written: RFC 3339, UTC, with nanoseconds. */
+  time: timestamp,
+  stream: z.enum(['stdout', 'stderr']),
+  text: z.string().optional(),
+  base64: z.string().optional(),
+  partial: z.literal(true).optional(),
+});
+export type LogLine = z.infer<typeof logLineSchema>;
+
+/** What a container's log keeps where nobody asks for something else: 100 MiB at most. */
+export const DEFAULT_LOG_LIMITS = { maxSize: 10 * 1024 * 1024, maxFiles: 10 } as const;
 
 /** Longer command lines are cut off. */
 export const maxProcessCommandLength = 4096;

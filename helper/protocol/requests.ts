@@ -243,24 +243,40 @@ export const methods = {
     result: z.strictObject({ exit: exitSchema }),
   }),
   'container.logs': method({
-    doc: 'A stream of what the container wrote; with `follow` it goes on until the container ends or the stream is closed. With `timestamps` each line starts with its time.',
+    doc: 'A stream of what the container wrote; with `follow` it goes on until the container ends or the stream is closed. `from` is where it begins, `first` the oldest that is still kept. Output that a reader does not get is told by a notice (logNoticeSchema) on the channel `bytes`.',
     role: 'observe',
     timeoutMs: SHORT_MS,
-    params: z.strictObject({
-      container: containerReferenceSchema,
-      follow: z.boolean().optional(),
-      /** The last n lines; absent: all. */
-      tail: z.int().min(0).max(10_000_000).optional(),
-      /** Milliseconds since the epoch. */
-      sinceMs: z.number().optional(),
-      timestamps: z.boolean().optional(),
-      /**
-       * Goes on exactly where a stream was cut off, instead of `tail` and `sinceMs`: where that stream began (`from` of its answer) and how many
-       * bytes of it came. Not with `timestamps`, whose bytes are not the log's.
-       */
-      resume: z.strictObject({ from: logPositionSchema, receivedBytes: z.int().min(0) }).optional(),
-    }),
-    result: z.strictObject({ stream: streamIdSchema, tty: z.boolean(), from: logPositionSchema }),
+    params: z
+      .strictObject({
+        container: containerReferenceSchema,
+        follow: z.boolean().optional(),
+        /** The last n of the lines that the rest lets through; absent: all. */
+        tail: z.int().min(0).max(10_000_000).optional(),
+        /** Milliseconds since the epoch: begins with the first line that is not older. The time of a line is that of its first byte. */
+        sinceMs: z.number().optional(),
+        /** Milliseconds since the epoch: ends before the first line that is younger, or, with `follow`, at that time. */
+        untilMs: z.number().optional(),
+        /** false: without this stream. */
+        stdout: z.boolean().optional(),
+        stderr: z.boolean().optional(),
+        /**
+         * "raw", where absent: the bytes as they were written, stdout and stderr on channels of their own. "json": a JSON object a line (logLineSchema)
+         * and notices between, both streams in order on the channel `bytes`.
+         */
+        format: z.enum(['raw', 'json']).optional(),
+        /** Of the format "raw": each line starts with its time (RFC 3339, UTC, with nanoseconds) and a blank. */
+        timestamps: z.boolean().optional(),
+        /**
+         * Goes on exactly where a stream was cut off, instead of `tail` and `sinceMs`: `from` of its answer, or `at` of its last notice, and, of each
+         * stream, how many bytes came since, without the times that `timestamps` adds.
+         */
+        resume: logPositionSchema.optional(),
+      })
+      .refine(({ stdout, stderr }) => stdout !== false || stderr !== false, {
+        path: ['stdout'],
+        error: 'of a log at least one stream is shown',
+      }),
+    result: z.strictObject({ stream: streamIdSchema, tty: z.boolean(), from: logPositionSchema, first: logPositionSchema }),
   }),
   'container.attach': method({
     doc: "A stream of a running container's output from now on, and to its stdin when it has one (unless `stdin` is false). The input of several clients is one: it ends when one of them ends it and no other is joined that may go on. Closing the stream leaves the container, and the others, alone.",

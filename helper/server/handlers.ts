@@ -171,8 +171,8 @@ function streamHandlers({ containers, registry, streams }: Services): Pick<Handl
     'container.logs': async (params, session, signal) => {
       const tty = streams.isTty(params.container);
       return await session.withStream(signal, async (stream) => {
-        const from = await streams.logs(params, stream);
-        return { tty, from };
+        const { from, first } = await streams.logs(params, stream);
+        return { tty, from, first };
       });
     },
     'container.attach': async ({ container, stdin, size }, session, signal) => {

@@ -121,10 +121,10 @@ describe('strata', () => {
     for (const [stream, text] of [
       ['stdout', 'out'],
       ['stderr', 'err'],
-      ['stdout', 'rest'],
     ]) {
       expect(records).toContainEqual({ time, stream, text });
     }
+    expect(records).toContainEqual({ time, stream: 'stdout', text: 'rest', partial: true });
     expect(await json('version', '--json')).toMatchObject({ client: {}, helper: {} });
   });
 

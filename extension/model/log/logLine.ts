@@ -3,6 +3,9 @@ import { Channel } from '../../../helper/protocol/index.ts';
 /** Of a container, or a word of Strata's own between what the container wrote. */
 export type LogSource = 'stdout' | 'stderr' | 'notice';
 
+/** Which streams a person wants to see. */
+export type ShownSources = 'both' | 'stdout' | 'stderr';
+
 export interface LogLine {
   /** Milliseconds since the epoch. */
   readonly timeMs: number;

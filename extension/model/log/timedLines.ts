@@ -33,6 +33,11 @@ export class TimedLines {
     return this.#logBytes;
   }
 
+  /** Of the line that is read, or the last one. */
+  get timeMs(): number {
+    return this.#timeMs;
+  }
+
   push(bytes: Uint8Array): LogLine[] {
     const lines: LogLine[] = [];
     let rest = bytes;

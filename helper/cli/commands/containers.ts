@@ -1,14 +1,11 @@
 import { isatty } from 'node:tty';
 import type { Command } from 'commander';
-import { Channel, type ContainerSummary, formatBytes, maxSummaryCommandLength, type Params, shellStatus } from '../../protocol/index.ts';
+import { type ContainerSummary, formatBytes, maxSummaryCommandLength, shellStatus } from '../../protocol/index.ts';
 import type { Connection } from '../../wire/connection.ts';
-import type { WireStream } from '../../wire/stream.ts';
 import { type Context, forEach, print, printJson, printWarnings, withConnection } from '../context.ts';
 import { addLimitFlags, collect, type LimitFlags, limitsOf } from '../createOptions.ts';
-import { runForeground } from '../foreground.ts';
-import { type LogLine, LogLines } from '../logLines.ts';
 import { ago, commandText, duration, plainText, table } from '../output.ts';
-import { parseFilter, parseRestartPolicy, parseSince, parseWithin, ranges, UsageError } from '../values.ts';
+import { parseFilter, parseRestartPolicy, parseWithin, ranges, UsageError } from '../values.ts';
 
 const announceAfterMs = 1000;
 
@@ -19,7 +16,6 @@ const standstills = [
 
 export function addContainerCommands(program: Command, context: () => Context): void {
   addPs(program, context);
-  addLogs(program, context);
   addEnding(program, context);
   addUpdate(program, context);
   program
@@ -131,60 +127,6 @@ function statusText({ state, health }: ContainerSummary, now: number): string {
       if (state.restartsAt !== undefined) return `Restarting (${shellStatus(state.exit)}) ${ago(state.exit.finishedAt, now)}`;
       return `Exited (${shellStatus(state.exit)}) ${ago(state.exit.finishedAt, now)}${state.exit.oomKilled ? ', out of memory' : ''}`;
   }
-}
-
-interface LogFlags {
-  readonly follow?: true;
-  readonly tail?: string;
-  readonly since?: string;
-  readonly timestamps?: true;
-  readonly json?: true;
-}
-
-function addLogs(program: Command, context: () => Context): void {
-  program
-    .command('logs')
-    .description('what a container wrote')
-    .argument('<container>')
-    .option('-f, --follow', 'go on as it writes')
-    .option('-n, --tail <lines>', 'the last lines only; "all" for all')
-    .option('--since <time>', 'a time, or how long ago (10m)')
-    .option('-t, --timestamps', 'with times')
-    .option('--json', 'an object for each line: time, stream, text')
-    .action(async (container: string, flags: LogFlags) => {
-      const params: Params<'container.logs'> = {
-        container,
-        follow: flags.follow,
-        timestamps: flags.timestamps === true || flags.json === true,
-        tail:
-          flags.tail === undefined || flags.tail === 'all' ? undefined : parseWithin('--tail', flags.tail, ranges.tailLines, ', or "all"'),
-        sinceMs: flags.since === undefined ? undefined : parseSince(flags.since, Date.now()),
-      };
-      await withConnection(context(), async (connection) => {
-        const { stream } = await connection.request('container.logs', params);
-        if (flags.json === true) await printLogLines(connection.stream(stream));
-        else
-          await runForeground({ connection, stream: connection.stream(stream), stdin: false, tty: false, resize: () => Promise.resolve() });
-      });
-    });
-}
-
-function printLogLines(stream: WireStream): Promise<void> {
-  const readers = new Map<Channel, LogLines>([
-    [Channel.stdout, new LogLines('stdout')],
-    [Channel.stderr, new LogLines('stderr')],
-  ]);
-  // Resolves when it has been taken, so that a slow reader holds the stream back.
-  const write = (lines: readonly LogLine[]): Promise<void> =>
-    new Promise((resolve) => process.stdout.write(lines.map((line) => `${JSON.stringify(line)}\n`).join(''), () => resolve()));
-  return new Promise((resolve, reject) => {
-    stream.consume({
-      data: (channel, bytes) => write(readers.get(channel)?.push(bytes) ?? []),
-      closed: (error) => {
-        void write([...readers.values()].flatMap((reader) => reader.end())).then(() => (error === undefined ? resolve() : reject(error)));
-      },
-    });
-  });
 }
 
 function addEnding(program: Command, context: () => Context): void {

@@ -5,7 +5,7 @@ import { formatLogLine, type LogLine } from '../../../extension/model/log/logLin
 import { parseTime, rangePresets, rangeWords } from '../../../extension/model/log/logRange.ts';
 import { readableLine } from '../../../extension/model/log/logText.ts';
 import { TimedLines } from '../../../extension/model/log/timedLines.ts';
-import { LineTimestamps } from '../../../helper/containers/logFile.ts';
+import { LineTimestamps } from '../../../helper/containers/logs/encoders.ts';
 
 const START_NS = 1_790_000_000_042_000_000n;
 
@@ -17,7 +17,7 @@ function sent(writes: readonly string[], skip = 0): Buffer {
     const payload = Buffer.from(text);
     const cut = Math.min(left, payload.byteLength);
     left -= cut;
-    return timestamps.apply({ offset: index, channel: 1, timeNs: START_NS + BigInt(index) * 1_000_000n, payload: payload.subarray(cut) });
+    return timestamps.apply({ channel: 1, timeNs: START_NS + BigInt(index) * 1_000_000n, payload: payload.subarray(cut) });
   });
   return Buffer.concat(parts);
 }

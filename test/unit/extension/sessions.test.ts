@@ -41,18 +41,19 @@ describe('a container that is run', () => {
     expect(plan.reopen.words).toContain('run another one');
 
     fake.answers['container.run'] = () => Promise.resolve({ id, name: 'x', pid: 1, stream: 1, warnings: [] });
-    await plan.reopen.open(size, 0);
+    await plan.reopen.open(size, undefined);
     expect(results).toEqual([expect.any(StrataError), { id, warnings: [] }]);
     expect(plan.reopen).toMatchObject({ isAutomatic: true, words: 'attached again' });
     fake.answers['container.run'] = () => Promise.reject(new Error('a second container'));
     fake.answers['container.attach'] = () => Promise.resolve({ stream: 2, tty: true });
-    expect((await plan.reopen.open(size, 0)).tty).toBe(true);
+    expect((await plan.reopen.open(size, undefined)).tty).toBe(true);
   });
 });
 
 describe('the end of a log', () => {
   const followed = async (fake: FakeClient) => {
-    fake.answers['container.logs'] = () => Promise.resolve({ stream: 1, tty: false, from: { offset: 0, skip: 0 } });
+    fake.answers['container.logs'] = () =>
+      Promise.resolve({ stream: 1, tty: false, from: { stdout: 0, stderr: 0 }, first: { stdout: 0, stderr: 0 } });
     return await logsPlan(fake.client, id, 10).open(size);
   };
 

@@ -1,16 +1,17 @@
 import { describe, expect, it } from 'vitest';
+import { logParams } from '../../../helper/cli/commands/logs.ts';
 import { limitsOf } from '../../../helper/cli/createOptions.ts';
 import { DetachKeys, parseDetachKeys } from '../../../helper/cli/detachKeys.ts';
 import { inFlags } from '../../../helper/cli/flagNames.ts';
-import { LogLines } from '../../../helper/cli/logLines.ts';
 import { ago, commandText, duration, table } from '../../../helper/cli/output.ts';
 import {
   parseCommand,
   parseCpus,
   parseEnvironmentFile,
   parseFilter,
+  parseLogOptions,
+  parseMoment,
   parseShares,
-  parseSince,
   parseSize,
   parseTime,
   parseTimeOffset,
@@ -111,12 +112,18 @@ describe('flags', () => {
     expect(() => parseCommand('[1]')).toThrow(/JSON/);
   });
   it('reads times', () => {
-    expect(parseSince('1h30m', 10_000_000)).toBe(10_000_000 - 5_400_000);
+    const at = (text: string): number => parseMoment('--until', text, 10_000_000);
+    expect(at('1h30m')).toBe(10_000_000 - 5_400_000);
+    expect(at('1.5h')).toBe(10_000_000 - 5_400_000);
+    expect(at('1700000000.5')).toBe(1_700_000_000_500);
+    expect(at('2026-01-01T00:00:00Z')).toBe(Date.UTC(2026, 0, 1));
+    expect(at('2026-01-01T02:00:00.5+02:00')).toBe(Date.UTC(2026, 0, 1) + 500);
+    expect(at('2026-01-01')).toBe(new Date(2026, 0, 1).getTime());
+    expect(at('2026-01-01 12:30')).toBe(new Date(2026, 0, 1, 12, 30).getTime());
+    for (const wrong of ['yesterday', '', '1', '10', '2026-13-01', '2026-1-1', '10 m', '-10m'].filter((text) => !/^\d+$/.test(text)))
+      expect(() => at(wrong), wrong).toThrow(/--until/);
     expect(['30s', '1m30s', '250ms', '0'].map((text) => parseTime('--health-interval', text))).toEqual([30_000, 90_000, 250, 0]);
     expect(() => parseTime('--health-interval', '30')).toThrow('--health-interval "30" is no time');
-    expect(parseSince('1700000000', 0)).toBe(1_700_000_000_000);
-    expect(parseSince('2026-01-01T00:00:00Z', 0)).toBe(Date.UTC(2026, 0, 1));
-    expect(() => parseSince('yesterday', 0)).toThrow(/--since/);
   });
 });
 
@@ -191,24 +198,28 @@ describe('errors of the helper', () => {
   });
 });
 
-describe('lines of a log', () => {
-  const time = '2026-11-20T17:49:51.123456789Z';
-  it('are cut at line ends, wherever the pieces are', () => {
-    const lines = new LogLines('stderr');
-    const bytes = Buffer.from(`${time} héllo\n${time} \n${time} rest`);
-    const found = [...bytes].flatMap((byte) => lines.push(Uint8Array.of(byte)));
-    expect([...found, ...lines.end()]).toEqual([
-      { time, stream: 'stderr', text: 'héllo' },
-      { time, stream: 'stderr', text: '' },
-      { time, stream: 'stderr', text: 'rest' },
-    ]);
-    expect(lines.end()).toEqual([]);
+describe('logs', () => {
+  it('are asked for as they are with Docker', () => {
+    const nowMs = Date.UTC(2026, 0, 1);
+    expect(logParams('web', { follow: true, tail: 'all', since: '10m', until: '2026-01-01T00:00:00Z' }, nowMs)).toEqual({
+      container: 'web',
+      follow: true,
+      sinceMs: nowMs - 600_000,
+      untilMs: nowMs,
+    });
+    expect(logParams('web', { stdout: true }, 0)).toEqual({ container: 'web', stderr: false });
+    expect(logParams('web', { stderr: true }, 0)).toEqual({ container: 'web', stdout: false });
+    expect(logParams('web', { stdout: true, stderr: true }, 0)).toEqual({ container: 'web' });
+    expect(logParams('web', { json: true, tail: '5' }, 0)).toEqual({ container: 'web', format: 'json', tail: 5 });
+    expect(() => logParams('web', { format: 'json', timestamps: true }, 0)).toThrow(/--timestamps/);
+    expect(() => logParams('web', { format: 'raw', json: true }, 0)).toThrow(/--json/);
   });
-  it('do not grow without end', () => {
-    const lines = new LogLines('stdout');
-    const piece = Buffer.alloc(700_000, 'x');
-    expect(lines.push(piece)).toEqual([]);
-    expect(lines.push(piece)).toHaveLength(1);
-    expect(lines.end()).toEqual([]);
+  it('are bounded as they are with Docker', () => {
+    expect(parseLogOptions(['max-size=10m', 'max-file=3'])).toEqual({ logMaxSize: 10 * 1024 ** 2, logMaxFiles: 3 });
+    expect(parseLogOptions([])).toEqual({});
+    expect(() => parseLogOptions(['max-size=-1'])).toThrow(/cannot grow for ever/);
+    expect(() => parseLogOptions(['max-file=0'])).toThrow(/max-file 0 is not within 1 to 1000/);
+    expect(() => parseLogOptions(['mode=non-blocking'])).toThrow(/none of max-size/);
+    expect(() => parseLogOptions(['max-size'])).toThrow(/none of/);
   });
 });

@@ -213,7 +213,7 @@ describe('streams', () => {
         stream.end(Channel.stdout);
         stream.close();
       });
-      return { stream: stream.id, tty: false, from: { offset: 0, skip: 0 } };
+      return { stream: stream.id, tty: false, from: { stdout: 0, stderr: 0 }, first: { stdout: 0, stderr: 0 } };
     };
     const connection = await open();
     const { stream } = await connection.request('container.logs', { container: 'x' });
@@ -245,7 +245,7 @@ describe('streams', () => {
           written += 64 * 1024;
         }
       })().catch(() => {});
-      return { stream: stream.id, tty: false, from: { offset: 0, skip: 0 } };
+      return { stream: stream.id, tty: false, from: { stdout: 0, stderr: 0 }, first: { stdout: 0, stderr: 0 } };
     };
     const connection = await open();
     const { stream } = await connection.request('container.logs', { container: 'x' });
@@ -268,7 +268,7 @@ describe('streams', () => {
       const stream = connection.openStream();
       // As a helper that has to make room for an upload first, while the client has nothing to send.
       setTimeout(() => stream.consume({ data: () => {}, end: resolve }), 30);
-      return { stream: stream.id, tty: false, from: { offset: 0, skip: 0 } };
+      return { stream: stream.id, tty: false, from: { stdout: 0, stderr: 0 }, first: { stdout: 0, stderr: 0 } };
     };
     const connection = await open();
     const { stream: id } = await connection.request('container.logs', { container: 'x' });
@@ -283,7 +283,7 @@ describe('streams', () => {
     listener.onRequest = async (_method, _params, _signal, connection) => {
       const stream = connection.openStream();
       stream.consume({ data: () => new Promise(() => {}) });
-      return { stream: stream.id, tty: false, from: { offset: 0, skip: 0 } };
+      return { stream: stream.id, tty: false, from: { stdout: 0, stderr: 0 }, first: { stdout: 0, stderr: 0 } };
     };
     const raw = new WebSocket(`ws+unix:${listener.socketPath}:/`);
     await new Promise((opened) => raw.once('open', opened));
@@ -299,7 +299,7 @@ describe('streams', () => {
     listener.onRequest = (_method, _params, _signal, connection) => {
       const stream = connection.openStream();
       stream.close(new StrataError('PATH_NOT_FOUND', 'no /etc/x'));
-      return Promise.resolve({ stream: stream.id, tty: false, from: { offset: 0, skip: 0 } });
+      return Promise.resolve({ stream: stream.id, tty: false, from: { stdout: 0, stderr: 0 }, first: { stdout: 0, stderr: 0 } });
     };
     const connection = await open();
     const { stream } = await connection.request('container.logs', { container: 'x' });
@@ -314,7 +314,7 @@ describe('streams', () => {
     listener.onRequest = (_method, _params, _signal, connection) => {
       const stream = connection.openStream();
       stream.signal.addEventListener('abort', () => resolve());
-      return Promise.resolve({ stream: stream.id, tty: false, from: { offset: 0, skip: 0 } });
+      return Promise.resolve({ stream: stream.id, tty: false, from: { stdout: 0, stderr: 0 }, first: { stdout: 0, stderr: 0 } });
     };
     const connection = await open();
     await connection.request('container.logs', { container: 'x' });
