@@ -1,4 +1,4 @@
-// npm run bench [-- starts execs memory idle mass phases] [--rounds 60] [--containers 50] [--many 100] [--no-engines]: how Strata compares
+// npm run bench [-- starts execs idle mass phases logs] [--rounds 60] [--containers 50] [--many 100] [--mib 512] [--no-engines]: how Strata compares
 // with its peers on this machine, now; without a name everything. What is compared runs in turn, round by round, so that a machine
 // that gets slower gets slower for all; read ratios.
 import * as fs from 'node:fs';
@@ -14,13 +14,14 @@ import { CommandContender, type Contender, compile, hybridWrapper, isInstalled, 
 import { type Engine, preparePodman, startDocker } from './engines.ts';
 import { compareOciExecs } from './execs.ts';
 import { measureFootprint } from './footprint.ts';
+import { compareLogs } from './logs.ts';
 import { startManyInEngine, startManyInStrata } from './mass.ts';
 import { type Phase, phasesOf, traceCommand, traceStarts } from './phases.ts';
 import { compareInTurn, printComparison, row } from './rounds.ts';
 import { summarize } from './statistics.ts';
 import { LoopStore } from './store.ts';
 
-const sections = ['starts', 'execs', 'idle', 'mass', 'phases'] as const;
+const sections = ['starts', 'execs', 'idle', 'mass', 'phases', 'logs'] as const;
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -29,6 +30,7 @@ const { values: options, positionals } = parseArgs({
     containers: { type: 'string', default: '50' },
     seconds: { type: 'string', default: '10' },
     many: { type: 'string', default: '100' },
+    mib: { type: 'string', default: '512' },
     'no-engines': { type: 'boolean', default: false },
   },
 });
@@ -219,7 +221,7 @@ async function main(): Promise<void> {
   using store = new LoopStore();
   const timer = compile('timer.c', store.directory);
   const engines: Engine[] = [];
-  const wantsEngines = !options['no-engines'] && (wants('starts') || wants('mass'));
+  const wantsEngines = !options['no-engines'] && (wants('starts') || wants('mass') || wants('logs'));
   const warm = await openStrata(placeIn(store.directory, 'warm'), ['--warm', '1-8']);
   try {
     if (wantsEngines) {
@@ -233,6 +235,10 @@ async function main(): Promise<void> {
     if (wants('execs')) await compareExecs(store, warm, timer);
     if (wants('mass')) await compareMass(warm, engines);
     if (wants('phases')) await tracePhases(store);
+    if (wants('logs')) {
+      const sizes = { rounds: Math.min(rounds, 10), mib: Number(options.mib) };
+      await compareLogs(warm, engines, { directory: store.directory, timer, ...sizes });
+    }
     if (wants('idle')) await measureIdle(warm);
   } finally {
     for (const engine of engines) await engine.stop();

@@ -2,11 +2,12 @@ import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Channel } from '../../helper/protocol/index.ts';
 import { LoopStore } from '../bench/store.ts';
 import { clearPlace } from '../soak/place.ts';
 import { HelperProcess, makePlace } from './support/helperProcess.ts';
 import { leftovers, openDescriptors } from './support/leaks.ts';
-import { failure, Strata, until } from './support/strata.ts';
+import { failure, Strata, streamOf, until } from './support/strata.ts';
 
 /** What a crashed helper leaves besides is a sandbox, which has opened nothing of the data directory yet. */
 function usesDisk(line: string): boolean {
@@ -118,4 +119,66 @@ describe.each([
     for (const half of halves) expect(fs.existsSync(path.join(root, half)), half).toBe(false);
     for (const container of Object.keys(ends)) await strata.remove(container);
   });
+});
+
+describe('a disk that is full', () => {
+  it('costs a log what comes, nothing that was written, and the container nothing', async () => {
+    const store = new LoopStore(64);
+    const place = { ...makePlace(), root: path.join(store.directory, 'root') };
+    const helper = await HelperProcess.start(place);
+    const strata = new Strata(helper, await helper.connect());
+    const { connection } = strata;
+    try {
+      const line = '%07d '.padEnd(1000, 'x');
+      const script = `read go; awk 'BEGIN { for (i = 1; i <= 80000; i++) printf("${line}\\n", i) }'; touch /dev/shm/done; read on; for i in 1 2 3; do echo after-$i; sleep 0.5; done; read end`;
+      const { id, stream } = await connection.request('container.run', {
+        options: { image: 'busybox', command: ['sh', '-c', script], openStdin: true, logMaxSize: 4 * 1024 ** 2, logMaxFiles: 100 },
+        attach: true,
+      });
+      const attached = streamOf(connection, stream);
+      let seen = 0;
+      let last = '';
+      let said = '';
+      attached.consume({
+        data: (channel, bytes) => {
+          if (channel === Channel.bytes) said += Buffer.from(bytes).toString();
+          else seen += bytes.byteLength;
+          if (channel === Channel.stdout) last = Buffer.from(bytes).toString().slice(-100);
+        },
+      });
+      const filler = path.join(store.directory, 'filler');
+      fs.writeFileSync(filler, Buffer.alloc(8 * 1024 ** 2));
+      await attached.write(Channel.stdin, Buffer.from('go\n'));
+      // No full disk holds it up.
+      const isDone = async (): Promise<boolean> => (await strata.exec(id, ['test', '-e', '/dev/shm/done'])).status === 0;
+      await until(isDone, 'the container to have written more than there is room for', 60_000);
+      await attached.write(Channel.stdin, Buffer.from('on\n'));
+      fs.rmSync(filler);
+      await until(() => last.includes('after-3'), 'the log to go on', 60_000);
+      expect(said).toContain('"reason":"diskFull"');
+
+      const { first, stream: all } = await connection.request('container.logs', { container: id });
+      expect(first).toEqual({ stdout: 0, stderr: 0 });
+      let stdout = '';
+      await new Promise((resolve) =>
+        connection.stream(all).consume({
+          data: (channel, bytes) => {
+            if (channel === Channel.stdout) stdout += Buffer.from(bytes).toString();
+          },
+          closed: resolve,
+        }),
+      );
+      expect(stdout.length).toBe(seen);
+      const lines = stdout.split('\n').filter((text) => /^\d{7} x+$/.test(text));
+      expect(Number(lines.at(0)?.slice(0, 7))).toBe(1);
+      expect(lines.findIndex((text, index) => Number(text.slice(0, 7)) !== index + 1)).toBeGreaterThan(40_000);
+      const { exit } = await connection.request('container.stop', { container: id, graceMs: 0 });
+      expect(exit.reason).toMatch(/MiB of its output were lost: the disk of the log was full/);
+    } finally {
+      strata.connection.close();
+      await clearPlace(place);
+      store[Symbol.dispose]();
+      fs.rmSync(place.directory, { recursive: true });
+    }
+  }, 120_000);
 });
