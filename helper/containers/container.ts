@@ -205,16 +205,15 @@ export class Container {
   addReader(pump: LogPump): void {
     const first = this.#pumps.size === 0;
     this.#pumps.add(pump);
-    if (first) this.#follow(true, pump);
+    if (first) this.#follow(true);
     void pump.done.then(() => {
-      if (this.#pumps.delete(pump) && this.#pumps.size === 0) this.#follow(false, pump);
+      if (this.#pumps.delete(pump) && this.#pumps.size === 0) this.#follow(false);
     });
   }
 
-  /** Its supervisor can be asked again: readers that came while it could not. */
+  /** Its supervisor can be asked, now or again: for readers that came while it could not. */
   followAgain(): void {
-    const [pump] = this.#pumps;
-    if (pump !== undefined) this.#follow(true, pump);
+    if (this.#pumps.size > 0) this.#follow(true);
   }
 
   wakeReaders(): void {
@@ -226,12 +225,12 @@ export class Container {
     this.#pumps.clear();
   }
 
-  #follow(on: boolean, pump: LogPump): void {
+  #follow(on: boolean): void {
     const { client } = this;
     if (client === undefined || client.isClosed) return;
     // What was written before the supervisor began to tell is found by this one look. Should it have gone, its exit comes.
     client.request('follow', { on }, { doing: 'follow the log' }).then(
-      () => pump.wake(),
+      () => this.wakeReaders(),
       () => {},
     );
   }

@@ -221,6 +221,7 @@ export class Launcher {
     const { client } = sandbox;
     const running = client.together(() => {
       const answer = client.request('run', params, { doing: `start ${describe(container)}` });
+      container.followAgain();
       if (attachment !== undefined && cursor !== undefined) this.#attach(container, attachment, cursor);
       return answer;
     });

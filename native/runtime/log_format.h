@@ -1,4 +1,4 @@
-// What the files of a container's log hold (docs/supervisor.md, "The log"), as bytes. Pure, but for finding out where a file's records end.
+// What the files of a container's log hold (docs/logs.md, "On disk"), as bytes. Pure, but for finding out where a file's records end.
 //
 //   LOG                     the first segment
 //   LOG.<20 digits>         a later one; the digits are how many bytes of output come before it

@@ -202,6 +202,24 @@ describe('a reader of a log', () => {
     expect((await cli('--format', 'json', '--stderr', '-n', '1'))[0]).toMatch(/^\{"time":"[^"]+Z","stream":"stderr","text":"e3"\}\n$/);
   });
 
+  it('that follows before the start sees what is written then, also beside an attached one', async () => {
+    const { connection } = context.strata;
+    const { id } = await connection.request('container.create', {
+      options: { image: 'busybox', command: ['sh', '-c', 'echo begin; read end'], openStdin: true },
+    });
+    const following = streamOf(connection, (await connection.request('container.logs', { container: id, follow: true })).stream);
+    const seen = ['', ''];
+    const both = [following, streamOf(connection, (await connection.request('container.start', { container: id, attach: true })).stream)];
+    for (const [index, stream] of both.entries()) {
+      const data = (_: Channel, bytes: Uint8Array): void => {
+        seen[index] += Buffer.from(bytes).toString();
+      };
+      stream.consume({ data });
+    }
+    await until(() => seen.every((text) => text === 'begin\n'), 'what was written to be seen by both');
+    expect((await context.strata.find(id)).state.kind).toBe('running');
+  });
+
   it('that follows up to a time ends then', async () => {
     const { strata } = context;
     const id = await strata.start({ command: ['sh', '-c', 'while :; do echo tick; sleep 0.05; done'] });

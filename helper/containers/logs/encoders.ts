@@ -96,10 +96,34 @@ const newline = 0x0a;
 /** Longer lines come in pieces. */
 const maxLineBytes = 256 * 1024;
 
-interface BegunLine {
+/** Copied, and not kept as what was read: a line of many small writes would hold a chunk of the log for each of them. */
+class BegunLine {
   readonly timeNs: bigint;
-  readonly parts: Uint8Array[];
-  size: number;
+  #bytes = Buffer.alloc(0);
+  #size = 0;
+
+  constructor(timeNs: bigint) {
+    this.timeNs = timeNs;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get bytes(): Buffer {
+    return this.#bytes.subarray(0, this.#size);
+  }
+
+  add(bytes: Uint8Array): void {
+    const size = this.#size + bytes.byteLength;
+    if (size > this.#bytes.byteLength) {
+      const larger = Buffer.alloc(Math.min(maxLineBytes, Math.max(256, 2 * size)));
+      this.#bytes.copy(larger);
+      this.#bytes = larger;
+    }
+    this.#bytes.set(bytes, this.#size);
+    this.#size = size;
+  }
 }
 
 /** A JSON object a line (logLineSchema), those of both streams in the order in which they were ended, on the channel `bytes`; notices as they are. */
@@ -136,11 +160,10 @@ export class JsonEncoder implements LogEncoder {
   #take({ channel, timeNs, payload }: LogOutput, lines: string[]): void {
     let rest = payload;
     while (rest.byteLength > 0) {
-      const begun = this.#begun.get(channel) ?? { timeNs, parts: [], size: 0 };
+      const begun = this.#begun.get(channel) ?? new BegunLine(timeNs);
       const end = rest.indexOf(newline);
       const size = Math.min(end === -1 ? rest.byteLength : end, maxLineBytes - begun.size);
-      begun.parts.push(rest.subarray(0, size));
-      begun.size += size;
+      begun.add(rest.subarray(0, size));
       const isEnded = size === end;
       rest = rest.subarray(isEnded ? size + 1 : size);
       if (isEnded || begun.size === maxLineBytes) {
@@ -158,8 +181,7 @@ export class JsonEncoder implements LogEncoder {
   }
 }
 
-function jsonLine(channel: LogChannel, { timeNs, parts }: BegunLine, isEnded: boolean): string {
-  const bytes = Buffer.concat(parts);
+function jsonLine(channel: LogChannel, { timeNs, bytes }: BegunLine, isEnded: boolean): string {
   const content = isUtf8(bytes) ? { text: bytes.toString() } : { base64: bytes.toString('base64') };
   const stream = channel === Channel.stderr ? 'stderr' : 'stdout';
   return `${JSON.stringify({ time: formatLogTime(timeNs), stream, ...content, ...(isEnded ? {} : { partial: true }) })}\n`;

@@ -1,5 +1,14 @@
 import type { LogPlace } from './cursor.ts';
-import { type LineStarts, type LogChannel, type LogOutput, lineStarts, logChannels, type StreamBytes } from './records.ts';
+import {
+  countLineStarts,
+  type LineStarts,
+  type LogChannel,
+  type LogOutput,
+  lineStarts,
+  logChannels,
+  passLines,
+  type StreamBytes,
+} from './records.ts';
 import { LogSegment, listSegments, type SegmentName } from './segments.ts';
 
 /** Which lines are looked for. */
@@ -115,7 +124,8 @@ async function linesIn(segment: LogSegment, query: LineQuery, signal: AbortSigna
   await walk(
     segment,
     (output) => {
-      count += linesOf(output, query, atLineStart).length;
+      if (isWanted(output, query)) count += countLineStarts(output, atLineStart);
+      else passLines(output, atLineStart);
     },
     (offset, before) => {
       signal?.throwIfAborted();
@@ -136,7 +146,8 @@ async function lineAt(segment: LogSegment, query: LineQuery, { marks }: SegmentL
   let left = index - mark.linesBefore;
   for (const record of (await segment.read(mark.offset)).records) {
     if (record.kind !== 'output') continue;
-    const starts = linesOf(record, query, atLineStart);
+    const starts = lineStarts(record, atLineStart);
+    if (!isWanted(record, query)) starts.length = 0;
     const skip = starts[left];
     if (skip !== undefined) {
       const before = { ...position };
@@ -149,11 +160,11 @@ async function lineAt(segment: LogSegment, query: LineQuery, { marks }: SegmentL
   return undefined;
 }
 
-function linesOf(output: LogOutput, { channels, sinceMs, untilMs }: LineQuery, atLineStart: LineStarts): number[] {
-  const starts = lineStarts(output, atLineStart);
-  if (!channels.has(output.channel)) return [];
-  const timeMs = millisecondsOf(output.timeNs);
-  return timeMs >= (sinceMs ?? 0) && timeMs <= (untilMs ?? Infinity) ? starts : [];
+function isWanted({ channel, timeNs }: LogOutput, { channels, sinceMs, untilMs }: LineQuery): boolean {
+  if (!channels.has(channel)) return false;
+  if (sinceMs === undefined && untilMs === undefined) return true;
+  const timeMs = millisecondsOf(timeNs);
+  return timeMs >= (sinceMs ?? 0) && timeMs <= (untilMs ?? Infinity);
 }
 
 /** To the segment's end, chunk by chunk; its place. */

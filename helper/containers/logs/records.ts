@@ -31,7 +31,7 @@ export interface LogChunk {
   readonly next: number;
 }
 
-/** What a later segment begins with (docs/supervisor.md, "The log"). */
+/** What a later segment begins with (docs/logs.md, "On disk"). */
 export interface SegmentStart {
   /** Output in all earlier segments. */
   readonly before: StreamBytes;
@@ -110,4 +110,19 @@ export function lineStarts({ payload, channel }: Pick<LogOutput, 'payload' | 'ch
     found.push(at + 1);
   atLineStart[channel] = payload.at(-1) === newline;
   return found;
+}
+
+/** How many `lineStarts` would find. Byte by byte: a log may be nothing but lines' ends. */
+export function countLineStarts({ payload, channel }: Pick<LogOutput, 'payload' | 'channel'>, atLineStart: LineStarts): number {
+  if (payload.byteLength === 0) return 0;
+  let count = atLineStart[channel] ? 1 : 0;
+  const last = payload.byteLength - 1;
+  for (let at = 0; at < last; at += 1) if (payload[at] === newline) count += 1;
+  atLineStart[channel] = payload[last] === newline;
+  return count;
+}
+
+/** Where the stream is behind the payload. */
+export function passLines({ payload, channel }: Pick<LogOutput, 'payload' | 'channel'>, atLineStart: LineStarts): void {
+  if (payload.byteLength > 0) atLineStart[channel] = payload.at(-1) === newline;
 }

@@ -70,13 +70,15 @@ beforeEach(() => {
   helperIsBack = undefined;
 });
 
-async function open(values: { isAutomatic?: boolean; plan?: TerminalPlan['open'] } = {}): Promise<StreamTerminal> {
+async function open(
+  values: { isAutomatic?: boolean; plan?: TerminalPlan['open']; again?: TerminalPlan['reopen']['open'] } = {},
+): Promise<StreamTerminal> {
   const terminal = new StreamTerminal({
     open: values.plan ?? (() => Promise.resolve(first.session)),
     reopen: {
       words: 'open a new shell',
       isAutomatic: values.isAutomatic ?? false,
-      open: () => Promise.resolve(second.session),
+      open: values.again ?? (() => Promise.resolve(second.session)),
       whenBack: (listener) => {
         helperIsBack = listener;
         return () => {};
@@ -182,6 +184,27 @@ describe('StreamTerminal', () => {
     await turn();
     second.says('more');
     expect(screen).toContain('more');
+  });
+
+  it('goes on in a log where it had come to, behind what it missed', async () => {
+    const positions: unknown[] = [];
+    const again: TerminalPlan['reopen']['open'] = (_, position) => {
+      positions.push(position);
+      return Promise.resolve(second.session);
+    };
+    const plan = (): Promise<TerminalSession> => Promise.resolve({ ...first.session, from: { stdout: 10, stderr: 1 } });
+    await open({ isAutomatic: true, plan, again });
+    first.says('12345');
+    const notice = { missed: { bytes: 1000, reason: 'rotated' }, at: { stdout: 1015, stderr: 1 } };
+    void first.consumer?.data(Channel.bytes, Buffer.from(`${JSON.stringify(notice)}\n`));
+    expect(screen).toMatch(/12345\r\n.*1000 B of output are missing here: the log was rotated.*\r\n$/);
+    first.says('678');
+    void first.consumer?.data(Channel.stderr, Buffer.from('ee'));
+    first.consumer?.closed?.(new StrataError('CONNECTION_CLOSED', 'gone'));
+    await turn();
+    helperIsBack?.();
+    await turn();
+    expect(positions).toEqual([{ stdout: 1018, stderr: 3 }]);
   });
 
   it('says why a session could not be opened, with what to do', async () => {

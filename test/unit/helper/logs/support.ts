@@ -10,7 +10,7 @@ import type { Channel } from '../../../../helper/protocol/index.ts';
 export const startMs = 1_700_000_000_123;
 export const startNs = BigInt(startMs) * 1_000_000n;
 
-/** docs/supervisor.md, "The log". */
+/** docs/logs.md, "On disk". */
 export function record(text: string | Buffer, channel: number = 1, timeNs: bigint = startNs): Buffer {
   const payload = Buffer.from(text);
   const header = Buffer.alloc(16);
