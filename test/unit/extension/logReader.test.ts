@@ -33,10 +33,10 @@ function reader(reading: Partial<LogReading>, ...answers: Answer[]) {
     },
     stream: (id: number) => ({
       close: () => {},
-      consume: async ({ data, closed }: StreamConsumer) => {
+      consume: async (consumer: StreamConsumer) => {
         const answer = answers[id - 1];
-        for (const [channel, text] of answer?.frames ?? []) await data(channel, Buffer.from(text));
-        closed?.(answer?.error);
+        for (const [channel, text] of answer?.frames ?? []) await consumer.data(channel, Buffer.from(text));
+        consumer.closed?.(answer?.error);
       },
     }),
   };

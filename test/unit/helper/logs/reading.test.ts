@@ -1,6 +1,7 @@
 import { appendFileSync, readdirSync, readlinkSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { LogCursor, type LogItem, type LogPlace } from '../../../../helper/containers/logs/cursor.ts';
 import { endPlace, findLines, firstPlace, placeAt, wholeLog } from '../../../../helper/containers/logs/places.ts';
 import { type LogChannel, parseRecords } from '../../../../helper/containers/logs/records.ts';
@@ -8,6 +9,7 @@ import { firstSegment, LogSegment } from '../../../../helper/containers/logs/seg
 import { lost, record, startMs, textOf, useDirectory, type Write, WrittenLog } from './support.ts';
 
 const directory = useDirectory();
+afterEach(() => vi.restoreAllMocks());
 
 async function readAll(cursor: LogCursor): Promise<LogItem[]> {
   const all: LogItem[] = [];
@@ -269,18 +271,9 @@ describe('tail', () => {
 
   it('reads no more segments than hold the lines', async () => {
     const log = writtenLog([{ text: 'a\nb\n' }], [{ text: 'c\nd\n' }], [{ text: 'e\nf\n' }]);
-    const opened: string[] = [];
-    const open = LogSegment.open;
-    LogSegment.open = (name) => {
-      opened.push(name.path);
-      return open(name);
-    };
-    try {
-      expect((await findLines(log.path, wholeLog, 3)).position).toEqual({ 1: 6, 2: 0 });
-    } finally {
-      LogSegment.open = open;
-    }
-    expect(opened).not.toContain(log.path);
+    const open = vi.spyOn(LogSegment, 'open');
+    expect((await findLines(log.path, wholeLog, 3)).position).toEqual({ 1: 6, 2: 0 });
+    expect(open.mock.calls.map(([name]) => name.path)).not.toContain(log.path);
   });
 
   it('takes no memory for each line', async () => {
@@ -297,16 +290,10 @@ describe('tail', () => {
   it('is not looked for any more when nobody wants it, and the files are closed', async () => {
     const log = writtenLog([{ text: '\n'.repeat(200_000) }, { text: '\n'.repeat(200_000) }], [{ text: '\n'.repeat(10) }]);
     const abort = new AbortController();
-    const read = LogSegment.prototype.read;
-    LogSegment.prototype.read = function (offset) {
-      abort.abort();
-      return read.call(this, offset);
-    };
-    try {
-      await expect(findLines(log.path, wholeLog, 1_000_000, abort.signal)).rejects.toThrow(/abort/i);
-    } finally {
-      LogSegment.prototype.read = read;
-    }
+    const looking = findLines(log.path, wholeLog, 1_000_000, abort.signal);
+    while (openFiles().length === 0) await turn();
+    abort.abort();
+    await expect(looking).rejects.toThrow(/abort/i);
     expect(openFiles()).toEqual([]);
   });
 });
@@ -337,18 +324,10 @@ describe('since and until', () => {
 
   it('skip segments that hold no such line, also where the clock was set back', async () => {
     const log = writtenLog([at(0, 'a\n')], [at(1000, 'b\n'), at(100, 'back\n')], [at(200, 'c\n')], [at(300, 'd\n')]);
-    const read: string[] = [];
-    const original = LogSegment.prototype.read;
-    LogSegment.prototype.read = function (offset) {
-      read.push(this.name.path);
-      return original.call(this, offset);
-    };
-    try {
-      expect((await findLines(log.path, { ...wholeLog, sinceMs: startMs + 900 }, undefined)).position).toEqual({ 1: 2, 2: 0 });
-    } finally {
-      LogSegment.prototype.read = original;
-    }
-    expect([...new Set(read)]).toEqual([log.names[1]]);
+    const read = vi.spyOn(LogSegment.prototype, 'read');
+    expect((await findLines(log.path, { ...wholeLog, sinceMs: startMs + 900 }, undefined)).position).toEqual({ 1: 2, 2: 0 });
+    const segments = read.mock.contexts as LogSegment[]; // of a method of theirs
+    expect([...new Set(segments.map(({ name }) => name.path))]).toEqual([log.names[1]]);
   });
 });
 
