@@ -120,7 +120,7 @@ describe('flags', () => {
     expect(at('2026-01-01T02:00:00.5+02:00')).toBe(Date.UTC(2026, 0, 1) + 500);
     expect(at('2026-01-01')).toBe(new Date(2026, 0, 1).getTime());
     expect(at('2026-01-01 12:30')).toBe(new Date(2026, 0, 1, 12, 30).getTime());
-    for (const wrong of ['yesterday', '', '1', '10', '2026-13-01', '2026-1-1', '10 m', '-10m'].filter((text) => !/^\d+$/.test(text)))
+    for (const wrong of ['yesterday', '', '2026-13-01', '2026-1-1', '10 m', '-10m', '10y'])
       expect(() => at(wrong), wrong).toThrow(/--until/);
     expect(['30s', '1m30s', '250ms', '0'].map((text) => parseTime('--health-interval', text))).toEqual([30_000, 90_000, 250, 0]);
     expect(() => parseTime('--health-interval', '30')).toThrow('--health-interval "30" is no time');
