@@ -210,8 +210,9 @@ describe('a place', () => {
           }
         }
       }),
+      { numRuns: 50 },
     );
-  });
+  }, 30_000);
 
   it('is the end, and what is written then comes', async () => {
     await fc.assert(
@@ -226,8 +227,9 @@ describe('a place', () => {
         const lengths = list.flat().reduce((sum, { text }) => sum + text.length, 0);
         expect(place.position[1] + place.position[2]).toBe(lengths);
       }),
+      { numRuns: 50 },
     );
-  });
+  }, 30_000);
 });
 
 describe('tail', () => {
@@ -265,9 +267,9 @@ describe('tail', () => {
         // Both are ends of the same text.
         expect((await tail(log, lines)).length).toBe(lastLines(all, lines).length);
       }),
-      { numRuns: 60 },
+      { numRuns: 25 },
     );
-  });
+  }, 30_000);
 
   it('reads no more segments than hold the lines', async () => {
     const log = writtenLog([{ text: 'a\nb\n' }], [{ text: 'c\nd\n' }], [{ text: 'e\nf\n' }]);
