@@ -45,9 +45,9 @@ describe('parseChallenges', () => {
 
   it('ends with whatever a stranger writes', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary', maxLength: 300 }), (text) => {
+      fc.property(fc.string({ unit: 'binary', maxLength: 100 }), (text) => {
         for (const { scheme, parameters } of parseChallenges(`Bearer ${text}`)) {
-          expect(text.toLowerCase() + 'bearer').toContain(scheme);
+          expect(`${text.toLowerCase()}bearer`).toContain(scheme);
           expect(Object.getPrototypeOf(parameters)).toBeNull();
         }
       }),
