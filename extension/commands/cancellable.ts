@@ -1,9 +1,9 @@
 import * as vscode from 'vscode';
 
-/** A notification while something lasts, which tells how far it is. To cancel it aborts the signal; what the helper makes of that is the request's matter. */
+/** A notification while something lasts, which tells how far it is (`increment`: percent since the last report). To cancel it aborts the signal; what the helper makes of that is the request's matter. */
 export async function cancellable<T>(
   title: string,
-  action: (signal: AbortSignal, report: (message: string) => void) => Promise<T>,
+  action: (signal: AbortSignal, report: (message: string, increment?: number) => void) => Promise<T>,
 ): Promise<T> {
   return await vscode.window.withProgress(
     { location: vscode.ProgressLocation.Notification, title, cancellable: true },
@@ -11,7 +11,9 @@ export async function cancellable<T>(
       const abort = new AbortController();
       const subscription = token.onCancellationRequested(() => abort.abort());
       try {
-        return await action(abort.signal, (message) => progress.report({ message }));
+        return await action(abort.signal, (message, increment) =>
+          progress.report({ message, ...(increment === undefined ? {} : { increment }) }),
+        );
       } finally {
         subscription.dispose();
       }

@@ -3,6 +3,7 @@ import { type ImageSummary, type PullLayer, pullBytes, pullText, registryOf, Str
 import { judgeReference } from '../model/pullQuestion.ts';
 import type { RegistryLogins } from '../registryLogins.ts';
 import type { Services } from '../services.ts';
+import { cancellable } from './cancellable.ts';
 import type { CommandHandlers } from './registry.ts';
 import type { Targets } from './targets.ts';
 
@@ -76,18 +77,14 @@ export async function pullImage(services: Services, logins: RegistryLogins, refe
 let lastProgress = 0;
 
 async function withPullProgress({ client }: Services, logins: RegistryLogins, reference: string): Promise<ImageSummary> {
-  const title = `Pulling ${reference}`;
-  const options = { location: vscode.ProgressLocation.Notification, title, cancellable: true };
-  return await vscode.window.withProgress(options, async (report, token) => {
-    const abort = new AbortController();
-    const onCancel = token.onCancellationRequested(() => abort.abort());
+  return await cancellable(`Pulling ${reference}`, async (signal, report) => {
     lastProgress += 1;
     const progress = lastProgress;
     let shownPercent = 0;
     const show = (layers: readonly PullLayer[]): void => {
       const { doneBytes, totalBytes } = pullBytes(layers);
       const percent = totalBytes === 0 ? 0 : Math.floor((100 * doneBytes) / totalBytes);
-      report.report({ message: pullText(layers), increment: Math.max(0, percent - shownPercent) });
+      report(pullText(layers), Math.max(0, percent - shownPercent));
       shownPercent = Math.max(percent, shownPercent);
     };
     const stop = client.onMessage((message) => {
@@ -96,10 +93,9 @@ async function withPullProgress({ client }: Services, logins: RegistryLogins, re
     });
     try {
       const credentials = await logins.credentialsFor(registryOf(reference));
-      return (await client.request('image.pull', { reference, credentials, progress }, { signal: abort.signal })).image;
+      return (await client.request('image.pull', { reference, credentials, progress }, { signal })).image;
     } finally {
       stop();
-      onCancel.dispose();
     }
   });
 }

@@ -55,6 +55,9 @@ export const packageGroups = {
 /** Programs that another package may have brought (docker-ce conflicts with docker.io): then it is not ours to replace. */
 const broughtByOthers = { 'docker.io': 'dockerd', containerd: 'containerd' };
 
+/** Not in every distribution (Ubuntu has no criu): what needs them is skipped there. */
+const optional = ['criu'];
+
 /** Groups with services that installing must not start: the tests start daemons of their own, and no other is wanted on the machine. */
 const withServices = ['engines'];
 
@@ -73,13 +76,20 @@ function missingPackages(packages) {
   return packages.filter((name) => !installed.has(name));
 }
 
+function isOffered(name) {
+  const policy = spawnSync('apt-cache', ['policy', name], { encoding: 'utf8', env: plainEnvironment({ LC_ALL: 'C' }) });
+  return /^ {2}Candidate: (?!\(none\))/m.test(policy.stdout ?? '');
+}
+
 /** What of a group has to be installed still. CHROMIUM names a browser that serves where the distribution has no package. */
 export function missingOf(group) {
   const wanted = Object.keys(packageGroups[group]).filter((name) => name !== 'chromium' || !process.env.CHROMIUM);
   return missingPackages(wanted).filter((name) => broughtByOthers[name] === undefined || findOnPath(broughtByOthers[name]) === undefined);
 }
 
-export const isInstalled = (group) => missingOf(group).length === 0;
+const isWanted = (name) => !optional.includes(name) || isOffered(name);
+
+export const isInstalled = (group) => missingOf(group).filter(isWanted).length === 0;
 
 /** The words that make the rest of a command line run as root. */
 export function asRoot(purpose) {
@@ -103,8 +113,7 @@ const withoutServices = [
 ].join('\n');
 
 export async function installGroup(group, { logFile, say }) {
-  const packages = missingOf(group);
-  for (const name of packages) say(`installing ${name}: ${packageGroups[group][name]}`);
+  const missing = missingOf(group);
   // sudo drops the environment, so the variable travels as an argument of env.
   const apt = ['env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q', '-o', 'DPkg::Lock::Timeout=300'];
   const run = (...words) => {
@@ -113,6 +122,8 @@ export async function installGroup(group, { logFile, say }) {
   };
   // A failing third-party source must not stop us while Debian's own lists came through: install decides.
   await run(...apt, 'update').catch(() => say('apt-get update had errors; trying on'));
+  const packages = missing.filter(isWanted);
+  for (const name of packages) say(`installing ${name}: ${packageGroups[group][name]}`);
   const install = [...apt, 'install', '-y', '--no-install-recommends'];
   if (!withServices.includes(group)) return run(...install, ...packages);
   // What is there already stays: a package that conflicts with it is an error to look at, not to resolve.

@@ -118,11 +118,14 @@ describe('requests', () => {
 
   it('tells the helper of a cancellation and does not wait for it', async () => {
     const { promise: cancelled, resolve } = Promise.withResolvers<void>();
-    listener.onRequest = (_method, _params, signal) => new Promise(() => signal.addEventListener('abort', () => resolve(), { once: true }));
-    const connection = await open();
     const abort = new AbortController();
+    listener.onRequest = (_method, _params, signal) => {
+      signal.addEventListener('abort', () => resolve(), { once: true });
+      abort.abort();
+      return new Promise(() => {});
+    };
+    const connection = await open();
     const pending = failure(connection.request('container.wait', { container: 'x' }, { signal: abort.signal }));
-    setTimeout(() => abort.abort(), 5);
     expect((await pending).code).toBe('CANCELLED');
     await cancelled;
   });
