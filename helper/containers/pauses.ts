@@ -34,9 +34,7 @@ export class ContainerPauses {
       const begun = Promise.allSettled([...container.execStarts]);
       if ((await within(begun, supervisorAnswerMs)) === undefined) throw silent(container);
       await this.#changes.run(container.id, async () => {
-        if (this.#ending.has(requireRunning(container))) {
-          throw new StrataError('CONTAINER_NOT_RUNNING', `container "${container.record.name}" is just ending`);
-        }
+        if (this.#ending.has(requireRunning(container))) throw isEnding(container);
         await this.#set(container, true);
       });
     } finally {
@@ -71,8 +69,11 @@ export class ContainerPauses {
     try {
       await this.#addon.setFrozen(container.cgroup, frozen);
     } catch (error) {
-      // It has ended, and its cgroup is gone: nothing of it stands still.
-      if (!frozen && (hasCode(error, 'ENOENT') || hasCode(error, 'ENODEV'))) return;
+      if (hasCode(error, 'ENOENT') || hasCode(error, 'ENODEV')) {
+        // It has ended, and its cgroup is gone: nothing of it stands still.
+        if (!frozen) return;
+        throw isEnding(container);
+      }
       throw fromNative(error, `${frozen ? 'pause' : 'resume'} container "${container.record.name}"`);
     }
     if (!note(container, frozen)) return;
@@ -80,6 +81,10 @@ export class ContainerPauses {
     container.touch();
     this.#hub.publish('container.changed', { container: container.summary() }, { action: frozen ? 'pause' : 'unpause' });
   }
+}
+
+function isEnding({ record }: Container): StrataError {
+  return new StrataError('CONTAINER_NOT_RUNNING', `container "${record.name}" is just ending`);
 }
 
 /** False where it was so already, or where it ended meanwhile. */
