@@ -11,3 +11,8 @@ export function timeOf(text: string | undefined): string | null {
 export function cut(text: string, length: number): string {
   return text.length > length ? `${text.slice(0, length - 1)}…` : text;
 }
+
+/** Somebody else's text for a message: on one line, without what a terminal would obey, and not long. */
+export function plain(text: string): string {
+  return cut(text.replaceAll(/[\u0000-\u001f\u007f-\u009f]+/g, ' ').trim(), 300);
+}

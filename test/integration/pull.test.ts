@@ -6,6 +6,7 @@ import type { EventParams, EventRecord, MethodResult, Params } from '../../helpe
 import { LoopStore } from '../bench/store.ts';
 import { distFile, HelperProcess, makePlace } from './support/helperProcess.ts';
 import { goArchitecture, ImageLayout, tarOf } from './support/imageLayout.ts';
+import { leftovers, removeCgroupParent } from './support/leaks.ts';
 import { Registry, RegistryProxy, TestAuthority, TokenService } from './support/registry.ts';
 import { failure, type Strata, until, useStrata } from './support/strata.ts';
 
@@ -364,6 +365,8 @@ describe('a disk that is full', () => {
     } finally {
       connection.close();
       await helper.stop();
+      expect(leftovers(place)).toMatchObject({ mounts: [], cgroups: [], processes: [] });
+      removeCgroupParent(place);
       store[Symbol.dispose]();
       fs.rmSync(place.directory, { recursive: true });
     }

@@ -1,6 +1,7 @@
 import * as http from 'node:http';
 import * as https from 'node:https';
 import { StrataError } from '../../protocol/index.ts';
+import { plain } from '../imageText.ts';
 import type { TlsOptions } from './registrySettings.ts';
 
 /** Of a connection on which nothing moves, and of a request that gets no answer. */
@@ -58,7 +59,7 @@ export class HttpClient {
       answer.resume();
       const next = URL.parse(location, target.href);
       if (hop >= maxRedirects || next === null || !isAllowed(target, next)) {
-        throw new StrataError('REGISTRY_FAILED', `${target.host} redirects to where Strata does not follow: ${location.slice(0, 200)}`);
+        throw new StrataError('REGISTRY_FAILED', `${target.host} redirects to where Strata does not follow: ${plain(location)}`);
       }
       if (next.origin !== target.origin) headers = Object.fromEntries(Object.entries(headers).filter(([name]) => !isSecret(name)));
       target = next;

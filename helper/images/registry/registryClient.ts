@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as z from 'zod';
 import { type RegistryCredentials, StrataError } from '../../protocol/index.ts';
+import { plain } from '../imageText.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import { ConnectionError, cancelled, HttpClient, readBody } from './http.ts';
 import type { Endpoint } from './registrySettings.ts';
@@ -194,7 +195,7 @@ async function saidIn(answer: IncomingMessage): Promise<string> {
     const parsed = errorsSchema.safeParse(parseJson(await readBody(answer, maxErrorBytes)));
     const first = parsed.data?.errors[0];
     if (first === undefined) return '';
-    return (first.message ?? first.code).replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, ' ').slice(0, 300);
+    return plain(first.message ?? first.code);
   } catch {
     return '';
   }

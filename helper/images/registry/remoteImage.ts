@@ -8,6 +8,7 @@ import {
   StrataError,
 } from '../../protocol/index.ts';
 import { digestOf } from '../contentStore.ts';
+import { plain } from '../imageText.ts';
 import {
   type Descriptor,
   indexSchema,
@@ -41,6 +42,8 @@ export interface Wanted {
   readonly signal: AbortSignal;
 }
 
+/** OVL_MAX_STACK of the kernel's fs/overlayfs. */
+const maxLayers = 500;
 const configTypes = ['application/vnd.oci.image.config.v1+json', 'application/vnd.docker.container.image.v1+json'];
 const layerTypes = new Set([
   'application/vnd.oci.image.layer.v1.tar',
@@ -95,6 +98,8 @@ function layersOf(manifest: Manifest, config: ImageConfig): readonly Descriptor[
   if (config.rootfs.diff_ids.length !== manifest.layers.length || manifest.layers.length === 0) {
     throw invalid(`its manifest has ${manifest.layers.length} layers and its config ${config.rootfs.diff_ids.length}`);
   }
+  if (manifest.layers.length > maxLayers)
+    throw invalid(`it has ${manifest.layers.length} layers, and no kernel stacks more than ${maxLayers}`);
   return manifest.layers;
 }
 
@@ -143,7 +148,7 @@ function choosePlatform(manifests: readonly Descriptor[], wanted: Platform, name
   if (chosen !== undefined) return chosen;
   const known = manifests.flatMap(({ platform }) => (platform === undefined || platform.os === 'unknown' ? [] : [platformText(platform)]));
   throw new StrataError('IMAGE_NOT_FOUND', `${name} is not made for ${platformText(wanted)}`, {
-    hint: known.length === 0 ? 'Its index names no platforms.' : `It is made for ${[...new Set(known)].join(', ')}.`,
+    hint: known.length === 0 ? 'Its index names no platforms.' : `It is made for ${plain([...new Set(known)].join(', '))}.`,
   });
 }
 
@@ -166,7 +171,7 @@ function parseJson(bytes: Uint8Array): unknown {
 }
 
 function invalid(why: string): StrataError {
-  return new StrataError('IMAGE_INVALID', `the registry's image cannot be used: ${why}`, {
+  return new StrataError('IMAGE_INVALID', `the registry's image cannot be used: ${plain(why)}`, {
     hint: 'What the registry has is damaged or of a kind that Strata does not run; pull another tag, or push it again.',
   });
 }

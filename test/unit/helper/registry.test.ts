@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { credentialPlaces, findCredentials } from '../../../helper/credentials/dockerConfig.ts';
 import { digestOf } from '../../../helper/images/contentStore.ts';
+import { plain } from '../../../helper/images/imageText.ts';
 import { parseChallenges } from '../../../helper/images/registry/challenge.ts';
 import { RegistrySettings } from '../../../helper/images/registry/registrySettings.ts';
 import { remoteName } from '../../../helper/images/registry/remoteName.ts';
@@ -158,6 +159,13 @@ describe('what a person logged in with', () => {
     const file = join(folder, 'config.json');
     writeFileSync(file, '{');
     await expect(findCredentials('quay.io', { files: [file] })).rejects.toMatchObject({ message: expect.stringContaining(file) as string });
+  });
+});
+
+describe('what a registry says', () => {
+  it('obeys no terminal and fits a message', () => {
+    expect(plain('a\u001b[2J\r\nb\u009b')).toBe('a [2J b');
+    expect(plain('x'.repeat(1000))).toHaveLength(300);
   });
 });
 
