@@ -133,7 +133,7 @@ export function nativeViolationOf(file, include) {
 const planted = [
   violationOf('helper/containers/service.ts', '../server/session.ts'),
   violationOf('helper/containers/service.ts', 'ws'),
-  violationOf('helper/protocol/model.ts', 'node:fs'),
+  violationOf('helper/protocol/model/containers.ts', 'node:fs'),
   violationOf('extension/model/reducer.ts', 'vscode'),
   violationOf('extension/views/tree.ts', '../../helper/store/files.ts'),
   violationOf('helper/store/files.ts', '../../test/support/requires.ts'),

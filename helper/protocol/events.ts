@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { seqSchema as seq } from './eventRecord.ts';
 import { containerIdSchema, digestSchema, execIdSchema } from './ids.ts';
-import { containerSummarySchema, exitSchema, imageSummarySchema, statsSchema } from './model.ts';
+import { containerSummarySchema, exitSchema, imageSummarySchema, statsSchema } from './model/index.ts';
 import { pullLayerSchema } from './pull.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { StrataError } from './errors.ts';
-import type { Exit } from './model.ts';
+import type { Exit } from './model/index.ts';
 
 /** Signal numbers of Linux on x86-64 and arm64 (signal(7)). */
 export const SIGNALS = {

@@ -5,7 +5,7 @@ describe('import rules', () => {
   test.each([
     ['helper/containers/service.ts', '../server/session.ts'],
     ['helper/containers/service.ts', 'ws'],
-    ['helper/protocol/model.ts', 'node:fs'],
+    ['helper/protocol/model/containers.ts', 'node:fs'],
     ['extension/client/connection.ts', 'vscode'],
     ['extension/views/tree.ts', '../../helper/store/files.ts'],
     ['helper/store/files.ts', '../../test/support/requires.ts'],

@@ -1,0 +1,67 @@
+import * as z from 'zod';
+import { digestSchema, imageReferenceSchema, streamIdSchema } from '../ids.ts';
+import { imageDetailsSchema, imageSummarySchema } from '../model/images.ts';
+import { registryCredentialsSchema } from '../pull.ts';
+import { empty, LONG_MS, type Method, method, SHORT_MS } from './method.ts';
+
+export const imageMethods = {
+  'image.list': method({
+    doc: 'All images.',
+    role: 'observe',
+    timeoutMs: SHORT_MS,
+    params: empty,
+    result: z.strictObject({ images: z.array(imageSummarySchema) }),
+  }),
+  'image.inspect': method({
+    doc: 'One image with its config.',
+    role: 'observe',
+    timeoutMs: SHORT_MS,
+    params: z.strictObject({ image: imageReferenceSchema }),
+    result: imageDetailsSchema,
+  }),
+  'image.import': method({
+    doc: 'Makes an image from a rootfs tar sent on a stream (as `docker export` writes it; gzip and zstd are unpacked), a rootfs directory, or an OCI image layout directory of the host.',
+    role: 'control',
+    timeoutMs: LONG_MS,
+    params: z.strictObject({
+      source: z.discriminatedUnion('kind', [
+        /** Opened before by image.openUpload; the client has sent, or is sending, the archive on it. */
+        z.strictObject({ kind: z.literal('stream'), stream: streamIdSchema }),
+        z.strictObject({ kind: z.literal('directory'), path: z.string().startsWith('/').max(4096) }),
+        z.strictObject({ kind: z.literal('ociLayout'), path: z.string().startsWith('/').max(4096), name: z.string().max(512).optional() }),
+      ]),
+      /** Name of the image; for an OCI layout absent means its own ref.name annotation. */
+      reference: z.string().max(512).optional(),
+      command: z.array(z.string()).optional(),
+    }),
+    result: z.strictObject({ image: imageSummarySchema }),
+  }),
+  'image.pull': method({
+    doc: 'Brings an image from its registry, or what of it is not here; a name that is here already is asked for again. With `progress` image.pulling events with that number tell how far it is. Cancelled or failed, what was downloaded is kept for the next try.',
+    role: 'control',
+    timeoutMs: LONG_MS,
+    params: z.strictObject({
+      reference: z.string().max(512),
+      /** "os/architecture[/variant]"; absent: the host's. */
+      platform: z.string().max(64).optional(),
+      /** Of the person who asks: the helper reads no files of theirs. */
+      credentials: registryCredentialsSchema.optional(),
+      progress: z.int().optional(),
+    }),
+    result: z.strictObject({ image: imageSummarySchema }),
+  }),
+  'image.openUpload': method({
+    doc: 'Opens a stream to the helper for image.import and container.archive.put; its channel is `bytes`.',
+    role: 'control',
+    timeoutMs: SHORT_MS,
+    params: empty,
+    result: z.strictObject({ stream: streamIdSchema }),
+  }),
+  'image.remove': method({
+    doc: 'Removes a name; with its last name the image and the layers that nothing else uses. `force` removes all names.',
+    role: 'control',
+    timeoutMs: LONG_MS,
+    params: z.strictObject({ image: imageReferenceSchema, force: z.boolean().optional() }),
+    result: z.strictObject({ untagged: z.array(z.string()), removed: z.array(digestSchema) }),
+  }),
+} as const satisfies Record<string, Method>;
