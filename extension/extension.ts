@@ -29,6 +29,7 @@ import { RegistryLogins } from './registryLogins.ts';
 import type { Services } from './services.ts';
 import { readSettings } from './settings.ts';
 import { CgroupsView } from './views/cgroupsView.ts';
+import { ContainerBadges } from './views/containerBadges.ts';
 import { ContainersView } from './views/containersView.ts';
 import type { DropFiles } from './views/fileDrop.ts';
 import { ImagesView } from './views/imagesView.ts';
@@ -48,6 +49,7 @@ export function activate(context: vscode.ExtensionContext): void {
     void services.errors.guard('Copy to Container', async () => {
       await copyInto(services, layers, { container, paths: uris.map(hostPath), directory: path });
     });
+  own(new ContainerBadges(services));
   const containers = own(new ContainersView(services, drop));
   const images = own(new ImagesView(services));
   const layers = own(new LayersView(services, drop));

@@ -12,6 +12,7 @@ import { joinCommand, splitCommand } from '../model/commandLine.ts';
 import { shortId } from '../model/containerWords.ts';
 import { basicLimitFields, type LimitField, limitsSummary, parseLimit } from '../model/limitFields.ts';
 import { judgeReference } from '../model/pullQuestion.ts';
+import type { RunOptions } from '../model/runOptions.ts';
 import { imagesInOrder } from '../model/state.ts';
 import { formatBytes } from '../model/units.ts';
 import type { RegistryLogins } from '../registryLogins.ts';
@@ -21,7 +22,8 @@ import { type RunResult, runPlan } from '../terminals/sessions.ts';
 import { imageName } from '../views/imageItem.ts';
 import { pullImage } from './pull.ts';
 import type { CommandHandlers } from './registry.ts';
-import { type InputStep, type PickStep, runSteps, type Step } from './steps.ts';
+import { optionItems, separator } from './runForm.ts';
+import { type InputStep, type PickItem, type PickStep, runSteps, type Step } from './steps.ts';
 import type { Targets } from './targets.ts';
 
 type Mode = 'terminal' | 'once' | 'background';
@@ -31,10 +33,12 @@ interface RunState {
   readonly command: readonly string[];
   readonly mode: Mode;
   readonly limits: Limits;
-  readonly customLimits: boolean;
+  /** What is asked for beyond that: one limit after the other, or the form with every option. */
+  readonly more: 'nothing' | 'limits' | 'form';
+  readonly options: RunOptions;
 }
 
-const initial: RunState = { image: undefined, command: [], mode: 'terminal', limits: DEFAULT_LIMITS, customLimits: false };
+const initial: RunState = { image: undefined, command: [], mode: 'terminal', limits: DEFAULT_LIMITS, more: 'nothing', options: {} };
 
 const MIB = 1024 * 1024;
 const presets: readonly (readonly [name: string, limits: Partial<Limits>])[] = [
@@ -76,6 +80,7 @@ async function run(services: Services, state: RunState & { readonly image: strin
     ...(isInteractive ? { tty: true, openStdin: true } : {}),
     ...(state.mode === 'once' ? { autoRemove: true } : {}),
     ...(limitsSummary(state.limits) === '' ? {} : { limits: changed(state.limits) }),
+    ...state.options,
   };
   const started = (result: RunResult): void => {
     for (const warning of result.warnings) void vscode.window.showWarningMessage(warning);
@@ -110,7 +115,8 @@ function runQuestions(services: Services, logins: RegistryLogins): readonly Step
     commandQuestion(services, logins),
     modeQuestion,
     limitsQuestion,
-    ...basicLimitFields.map((field) => customLimitQuestion(field, hostInfo)),
+    ...basicLimitFields.map((field) => limitQuestion(field, hostInfo, ({ more }) => more !== 'limits')),
+    formQuestion(hostInfo),
   ];
 }
 
@@ -196,21 +202,53 @@ const limitsQuestion: PickStep<RunState> = {
   kind: 'pick',
   placeholder: 'How much may it use? Limits can be changed while it runs.',
   items: (state) => [
-    { label: 'No limits', next: { ...state, customLimits: false, limits: DEFAULT_LIMITS } },
-    ...presets.map(([label, preset]) => {
+    { label: 'No limits', next: { ...state, more: 'nothing', limits: DEFAULT_LIMITS } },
+    ...presets.map(([label, preset]): PickItem<RunState> => {
       const limits = { ...DEFAULT_LIMITS, ...preset };
-      return { label, description: limitsSummary(limits), next: { ...state, customLimits: false, limits } };
+      return { label, description: limitsSummary(limits), next: { ...state, more: 'nothing', limits } };
     }),
-    { label: 'Custom…', description: 'cpu, memory, processes', next: { ...state, customLimits: true, limits: DEFAULT_LIMITS } },
+    { label: 'Custom…', description: 'cpu, memory, processes', next: { ...state, more: 'limits', limits: DEFAULT_LIMITS } },
+    {
+      label: 'More Options…',
+      description: 'also name, environment, restart policy, health check, init, stop signal, log',
+      next: { ...state, more: 'form' },
+    },
   ],
 };
 
-function customLimitQuestion(field: LimitField, hostInfo: () => Promise<HostInfo>): InputStep<RunState> {
+const modeWords: Readonly<Record<Mode, string>> = {
+  terminal: 'in a terminal',
+  background: 'in the background',
+  once: 'in a terminal, removed when it ends',
+};
+
+/** All that can be chosen, with what is chosen; Enter runs it. */
+function formQuestion(hostInfo: () => Promise<HostInfo>): PickStep<RunState> {
+  return {
+    kind: 'pick',
+    placeholder: 'Change what you like, then run it',
+    skip: ({ more }) => more !== 'form',
+    items: (state) => [
+      { label: '$(play) Run', description: [state.image ?? '', modeWords[state.mode]].join(' '), next: state },
+      separator('Options', state),
+      ...optionItems(state, state.mode === 'once'),
+      separator('Limits', state),
+      ...basicLimitFields.map((field) => ({
+        label: field.label,
+        description: field.show(state.limits),
+        next: state,
+        details: [limitQuestion(field, hostInfo)],
+      })),
+    ],
+  };
+}
+
+function limitQuestion(field: LimitField, hostInfo: () => Promise<HostInfo>, skip?: (state: RunState) => boolean): InputStep<RunState> {
   // `read` is called for each key and cannot wait; the host was asked for before the box was shown.
   let host: HostInfo | undefined;
   return {
     kind: 'input',
-    skip: (state) => !state.customLimits,
+    ...(skip === undefined ? {} : { skip }),
     ask: async (state) => {
       host = await hostInfo();
       return {

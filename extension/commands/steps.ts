@@ -5,6 +5,8 @@ export type Step<S> = PickStep<S> | InputStep<S>;
 
 export interface PickItem<S> extends vscode.QuickPickItem {
   readonly next: S;
+  /** Asked next, after which this question stands again: a form is a pick of such items. */
+  readonly details?: readonly Step<S>[];
 }
 
 export interface PickStep<S> {
@@ -36,10 +38,17 @@ interface Place {
   readonly title: string;
   readonly step: number;
   readonly total: number;
+  /** The first of the details of an item goes back to that item. */
+  readonly hasBack: boolean;
 }
 
 /** The last state, or undefined when the user left. */
 export async function runSteps<S>(title: string, steps: readonly Step<S>[], initial: S): Promise<S | undefined> {
+  const answer = await walk(title, steps, initial, false);
+  return answer.kind === 'next' ? answer.state : undefined;
+}
+
+async function walk<S>(title: string, steps: readonly Step<S>[], initial: S, isInner: boolean): Promise<Answer<S>> {
   const answered: { readonly index: number; readonly state: S }[] = [];
   let state = initial;
   let index = nextIndex(steps, 0, state);
@@ -47,21 +56,34 @@ export async function runSteps<S>(title: string, steps: readonly Step<S>[], init
     const step = steps[index];
     if (step === undefined) break;
     const ahead = steps.slice(index).filter((other) => other.skip?.(state) !== true).length;
-    const place = { title, step: answered.length + 1, total: answered.length + ahead };
+    const place = { title, step: answered.length + 1, total: answered.length + ahead, hasBack: isInner || answered.length > 0 };
     // Each question depends on the answer before.
-    const answer = step.kind === 'pick' ? await pick(step, state, place) : await input(step, state, place);
-    if (answer.kind === 'cancelled') return undefined;
+    const answer = step.kind === 'pick' ? await pickWithDetails(step, state, place) : await input(step, state, place);
+    if (answer.kind === 'cancelled') return answer;
     if (answer.kind === 'next') {
       answered.push({ index, state });
       state = answer.state;
       index = nextIndex(steps, index + 1, state);
     } else {
       const before = answered.pop();
-      if (before === undefined) return undefined;
+      if (before === undefined) return answer;
       ({ index, state } = before);
     }
   }
-  return state;
+  return { kind: 'next', state };
+}
+
+async function pickWithDetails<S>(step: PickStep<S>, initial: S, place: Place): Promise<Answer<S>> {
+  let state = initial;
+  for (;;) {
+    const chosen = await pick(step, state, place);
+    if (chosen.kind !== 'item') return chosen;
+    const { details, label, next } = chosen.item;
+    if (details === undefined) return { kind: 'next', state: next };
+    const answer = await walk(`${place.title}: ${label}`, details, next, true);
+    if (answer.kind === 'cancelled') return answer;
+    if (answer.kind === 'next') state = answer.state;
+  }
 }
 
 function nextIndex<S>(steps: readonly Step<S>[], from: number, state: S): number {
@@ -77,22 +99,24 @@ function prepare(box: vscode.QuickPick<vscode.QuickPickItem> | vscode.InputBox, 
     box.step = place.step;
     box.totalSteps = place.total;
   }
-  box.buttons = place.step > 1 ? [vscode.QuickInputButtons.Back] : [];
+  box.buttons = place.hasBack ? [vscode.QuickInputButtons.Back] : [];
 }
 
-async function pick<S>(step: PickStep<S>, state: S, place: Place): Promise<Answer<S>> {
+type Choice<S> = { readonly kind: 'item'; readonly item: PickItem<S> } | { readonly kind: 'back' } | { readonly kind: 'cancelled' };
+
+async function pick<S>(step: PickStep<S>, state: S, place: Place): Promise<Choice<S>> {
   const box = vscode.window.createQuickPick<PickItem<S>>();
   try {
     prepare(box, place);
     box.placeholder = step.placeholder;
     box.matchOnDescription = true;
-    return await new Promise<Answer<S>>((resolve, reject) => {
+    return await new Promise<Choice<S>>((resolve, reject) => {
       box.onDidTriggerButton(() => resolve({ kind: 'back' }));
       box.onDidHide(() => resolve({ kind: 'cancelled' }));
       box.onDidAccept(() => {
         // Enter right after a key comes before the list has what was typed.
         const chosen = box.selectedItems[0] ?? step.typed?.(box.value.trim(), state);
-        if (chosen !== undefined) resolve({ kind: 'next', state: chosen.next });
+        if (chosen !== undefined) resolve({ kind: 'item', item: chosen });
       });
       box.busy = true;
       box.show();

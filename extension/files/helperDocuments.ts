@@ -12,7 +12,7 @@ const endings = { container: '.json', image: '.json', processes: '.processes.txt
 export type DocumentKind = keyof typeof endings;
 
 /** strata:/container/<id>/web.json: the last part is the tab's title. */
-function documentUri(kind: DocumentKind, id: string, name: string): vscode.Uri {
+export function documentUri(kind: DocumentKind, id: string, name: string): vscode.Uri {
   return vscode.Uri.from({ scheme: DOCUMENT_SCHEME, path: `/${kind}/${id}/${name.replaceAll('/', '∕')}${endings[kind]}` });
 }
 

@@ -55,6 +55,31 @@ export function healthSentence({ state, health }: ContainerSummary): string | un
   return healthSentences[health.status];
 }
 
+/** What stands at the end of a row, of two characters at most, and what it says. */
+export interface Badge {
+  readonly text: string;
+  readonly words: string;
+  readonly isBad: boolean;
+}
+
+/** Of its health where that is checked, else of its restarts; undefined where there is nothing to tell. */
+export function badgeOf(container: ContainerSummary): Badge | undefined {
+  const { state, health, restartCount } = container;
+  if (state.kind === 'running' && health !== undefined) {
+    const text = { starting: '…', healthy: '✓', unhealthy: '!' }[health.status];
+    return { text, words: `health: ${healthSentences[health.status]}`, isBad: health.status === 'unhealthy' };
+  }
+  if (restartCount === 0) return undefined;
+  const words = restartCount === 1 ? 'restarted once' : `restarted ${restartCount} times`;
+  return { text: `↻${restartCount > 9 ? '+' : restartCount}`, words, isBad: state.kind === 'exited' };
+}
+
+/** "job is unhealthy", "web is restarting": what a person should look at. */
+export function troubleOf(container: ContainerSummary): string | undefined {
+  const appearance = appearanceOf(container);
+  return appearance === 'unhealthy' || appearance === 'restarting' ? `${container.name} is ${appearance}` : undefined;
+}
+
 const healthSentences = { starting: 'not known yet', healthy: 'healthy', unhealthy: 'unhealthy: its last checks failed' } as const;
 
 function exitWords(exit: Exit): string {

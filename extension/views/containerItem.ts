@@ -6,6 +6,7 @@ import { type Appearance, appearanceOf, healthSentence, shortId, stateWords } fr
 import { limitsSummary } from '../model/limitFields.ts';
 import { restartWords } from '../model/restartPolicies.ts';
 import { formatDuration, formatTime } from '../model/units.ts';
+import { containerUri } from './containerBadges.ts';
 import { codeSpan, detailsTooltip, escapeMarkdown } from './markdown.ts';
 
 const icons: Readonly<Record<Appearance, readonly [icon: string, color: string]>> = {
@@ -45,6 +46,7 @@ export function containerItem(container: ContainerSummary): vscode.TreeItem {
     container.restartCount === 0 ? '' : ` · ${container.restartCount} ${container.restartCount === 1 ? 'restart' : 'restarts'}`;
   item.description = `${words}${restarted} · ${container.image}`;
   item.iconPath = containerIcon(container);
+  item.resourceUri = containerUri(container);
   item.contextValue = containerContext(container);
   item.accessibilityInformation = { label: `Container ${container.name}, ${words}${restarted}, image ${container.image}` };
   return item;

@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import type { ContainerId, ContainerSummary } from '../../helper/protocol/index.ts';
 import { views } from '../contributions/views.ts';
+import { troubleOf } from '../model/containerWords.ts';
 import { containersInOrder } from '../model/state.ts';
 import type { Services } from '../services.ts';
 import { containerItem, containerTooltip } from './containerItem.ts';
@@ -40,6 +41,7 @@ export class ContainersView implements vscode.Disposable {
       new vscode.Disposable(
         store.onChange(({ containers }) => {
           this.#provider.apply(containers);
+          this.#showTrouble();
           this.#revealAwaited();
         }),
       ),
@@ -67,6 +69,14 @@ export class ContainersView implements vscode.Disposable {
   reveal(id: ContainerId): void {
     this.#toReveal = id;
     this.#revealAwaited();
+  }
+
+  /** On the icon of the view: how many need a look. */
+  #showTrouble(): void {
+    const troubles = [...this.#store.state.containers.values()].map(troubleOf).filter((words) => words !== undefined);
+    const tooltip = troubles.length > 5 ? `${troubles.length} containers are unhealthy or restarting` : troubles.join(', ');
+    if (this.#tree.badge?.tooltip !== (troubles.length === 0 ? undefined : tooltip))
+      this.#tree.badge = troubles.length === 0 ? undefined : { value: troubles.length, tooltip };
   }
 
   #revealAwaited(): void {

@@ -204,19 +204,11 @@ export function parseTimeOffset(text: string): NonNullable<CreateOptions['timeNa
   return offsets;
 }
 
-const durations: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
 /** "30s", "1m30s", "500ms": milliseconds. 0 is 0. */
 export function parseTime(flag: string, text: string): number {
-  const ms = text === '0' ? 0 : durationMs(text);
+  const ms = text === '0' ? 0 : parseDuration(text);
   if (ms === undefined) throw new UsageError(`${flag} "${text}" is no time; write for instance 30s or 1m30s`);
   return ms;
-}
-
-function durationMs(text: string): number | undefined {
-  if (!/^(\d+(\.\d+)?(ms|[smhd]))+$/.test(text)) return undefined;
-  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|[smhd])/g)];
-  return parts.reduce((sum, [, count, unit]) => sum + Number(count) * (durations[unit ?? ''] ?? 0), 0);
 }
 
 /**
@@ -225,7 +217,7 @@ function durationMs(text: string): number | undefined {
  */
 export function parseMoment(flag: string, text: string, nowMs: number): number {
   if (text === 'now') return nowMs;
-  const agoMs = durationMs(text);
+  const agoMs = parseDuration(text);
   if (agoMs !== undefined) return nowMs - agoMs;
   if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
   const isTime = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/.test(text);

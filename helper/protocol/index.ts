@@ -1,6 +1,7 @@
 /** The wire contract between the helper and its clients: everything a client may import of the helper. */
 export * from './commandLine.ts';
 export * from './copies.ts';
+export * from './durations.ts';
 export * from './errors.ts';
 export * from './eventRecord.ts';
 export * from './events.ts';

@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect } from 'vitest';
@@ -6,7 +7,7 @@ import { ContainerArchive } from '../../helper/wire/containerArchive.ts';
 import { requires } from '../support/requires.ts';
 import { useSession } from './session.ts';
 
-const test = requires({ root: true, commands: ['chromium'] });
+const test = requires({ root: true, commands: ['chromium', 'tar'] });
 
 describe('copying', () => {
   const folder = mkdtempSync(join(tmpdir(), 'strata-copied-'));
@@ -26,28 +27,6 @@ describe('copying', () => {
     }
   }
 
-  /** Fills the box of a file dialog, once it has read the folder that it starts from. */
-  async function fileDialog(path: string, button: string): Promise<void> {
-    const { page } = session;
-    await page.quickPickRows().filter({ hasText: '..' }).first().waitFor();
-    await expect.poll(() => page.quickInput.inputValue(), { timeout: 30_000 }).toMatch(/\/$/);
-    await page.quickInput.fill(path);
-    const accept = page.page.locator('.quick-input-widget:visible').getByRole('button', { name: button, exact: true });
-    // The first click may only take the dialog into a folder.
-    for (let attempt = 1; attempt <= 4; attempt += 1) {
-      await accept.click();
-      const closed = accept.waitFor({ state: 'hidden', timeout: 5000 });
-      if (
-        await closed.then(
-          () => true,
-          () => false,
-        )
-      )
-        return;
-    }
-    throw new Error(`the dialog does not take ${path}`);
-  }
-
   test('files go into a container by its menu, and show as changes', async () => {
     const { page } = session;
     await session.startHelper();
@@ -57,12 +36,11 @@ describe('copying', () => {
     connection.close();
     await page.rowDescription(page.treeRow('web', 'Containers')).getByText('running').waitFor();
     await page.chooseFromContextMenu(page.treeRow('web', 'Containers'), 'Copy to Container…');
-    await fileDialog(join(folder, 'hello.txt'), 'Copy');
+    await page.answerFileDialog(join(folder, 'hello.txt'), 'Copy');
     await page.page.getByText('Where to copy hello.txt to').waitFor();
     expect(await page.quickInput.inputValue()).toBe('/');
     await page.answer('/root');
-    await page.toast('Copied hello.txt (20 B) to /root in web.').waitFor();
-    expect(await sizeIn('/root/hello.txt')).toBe(20);
+    await expect.poll(() => sizeIn('/root/hello.txt'), { timeout: 30_000 }).toBe(20);
     await page.clearToasts();
 
     await page.chooseFromContextMenu(page.treeRow('web', 'Containers'), 'Show Changes');
@@ -82,8 +60,40 @@ describe('copying', () => {
     await page.chooseFromContextMenu(page.treeRow('web', 'Containers'), 'Copy from Container…');
     await page.page.getByText('What to copy').waitFor();
     await page.answer('/root/hello.txt');
-    await fileDialog(join(folder, 'out'), 'Copy Here');
-    await page.toast('Copied /root/hello.txt (20 B) from web').waitFor();
-    expect(readFileSync(join(folder, 'out/hello.txt'), 'utf8')).toBe('hello from the host\n');
+    await page.answerFileDialog(join(folder, 'out'), 'Copy Here');
+    await expect.poll(() => textOf(join(folder, 'out/hello.txt')), { timeout: 30_000 }).toBe('hello from the host\n');
+    await page.clearToasts();
+  });
+
+  test('a file of the explorer is dropped on a directory of merged', async () => {
+    const { page } = session;
+    await page.treeRow('web', 'Containers').click();
+    await page.expand('merged', 'Layers');
+    await page.treeRow('home', 'Layers').waitFor();
+    await page.openContainer('Explorer');
+    const file = page.treeRow('hello.txt');
+    await file.waitFor();
+    await page.dragToContainer(file, 'Strata', page.treeRow('home', 'Layers'), () => page.screenshot('drop-dark', { withTooltip: true }));
+    await expect.poll(() => sizeIn('/home/hello.txt'), { timeout: 30_000 }).toBe(20);
+    // What came in is seen without being asked for.
+    await page.expand('home', 'Layers');
+    await page.treeRow('hello.txt', 'Layers').waitFor();
+    expect(await page.rowDescription(page.treeRow('hello.txt', 'Layers')).textContent()).toBe('20 B · upper');
+    await page.clearToasts();
+  });
+
+  test('its file system goes into an archive', async () => {
+    const { page } = session;
+    const archive = join(folder, 'out/all.tar');
+    await page.chooseFromContextMenu(page.treeRow('web', 'Containers'), 'Export Filesystem…');
+    await page.answerFileDialog(archive, 'OK');
+    await expect.poll(() => existsSync(archive), { timeout: 30_000 }).toBe(true);
+    const names = execFileSync('tar', ['-tf', archive], { encoding: 'utf8' }).split('\n');
+    expect(names).toEqual(expect.arrayContaining(['./root/hello.txt', './home/hello.txt']));
+    expect(names).not.toContain('./etc/group');
   });
 });
+
+function textOf(path: string): string | undefined {
+  return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
+}

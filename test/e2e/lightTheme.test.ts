@@ -69,6 +69,30 @@ describe('the light theme, and an interactive container', () => {
     await page.screenshot('logs-light');
   });
 
+  test('Copy to Container and Show Changes', async () => {
+    const { page } = session;
+    const connection = await session.helper().connect();
+    const script = 'echo more >> /etc/passwd; rm /etc/group; touch /root/ready; exec sleep 1000';
+    await connection.request('container.run', { options: { image: 'busybox', name: 'changed', command: ['sh', '-c', script] } });
+    await page.rowDescription(page.treeRow('changed', 'Containers')).getByText('running').waitFor();
+    await page.chooseFromContextMenu(page.treeRow('changed', 'Containers'), 'Show Changes');
+    await page.quickPickRows().filter({ hasText: '/root/ready' }).first().waitFor();
+    await page.screenshot('changes-light');
+    await page.pick('/etc/passwd');
+    await page.tab('/etc/passwd (image ↔ changed)').waitFor();
+    await expect.poll(() => page.editorText(), { timeout: 30_000 }).toContain('more');
+    await page.screenshot('change-light');
+    await page.chooseFromContextMenu(page.treeRow('changed', 'Containers'), 'Copy to Container…');
+    await page.answerFileDialog('/etc/hostname', 'Copy');
+    await page.page.getByText('Where to copy hostname to').waitFor();
+    await page.screenshot('copy-light');
+    await page.page.keyboard.press('Escape');
+    await connection.request('container.remove', { container: 'changed', force: true });
+    connection.close();
+    await page.treeRow('changed', 'Containers').waitFor({ state: 'detached' });
+    expect(await page.treeLabels('Containers')).toContain('ticker');
+  });
+
   test('a long name leaves room for the figures, which say what is wrong', async () => {
     const { page } = session;
     const name = 'compose-project-webserver-frontend-1';

@@ -5,6 +5,12 @@ import { expect } from 'vitest';
 const escapeRegExp = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 const exactly = (text: string) => new RegExp(`^\\s*${escapeRegExp(text)}\\s*$`);
 
+async function centerOf(element: Locator): Promise<{ readonly x: number; readonly y: number }> {
+  const box = await element.boundingBox();
+  if (box === null) throw new Error(`nothing to see of ${element}`);
+  return { x: box.x + Math.min(box.width / 2, 60), y: box.y + box.height / 2 };
+}
+
 /**
  * The workbench as a person sees it: every method is something one can do or look at. Plain DOM selectors of VS Code
  * live here and nowhere else. Time limits are generous: two busy cores make everything three times slower.
@@ -110,6 +116,26 @@ export class WorkbenchPage {
   /** Title above an open quick pick or input box. */
   get quickInputTitle(): Locator {
     return this.page.locator('.quick-input-widget:visible .quick-input-title');
+  }
+
+  /**
+   * Fills the box of a file dialog, once it has read the folder that it starts from, and presses its button. The first press may only
+   * take the dialog into a folder, so it is repeated until the dialog is gone.
+   */
+  async answerFileDialog(path: string, button: string, attempts = 4): Promise<void> {
+    await this.quickPickRows().filter({ hasText: '..' }).first().waitFor();
+    await expect.poll(() => this.quickInput.inputValue(), { timeout: 30_000 }).toMatch(/^\//);
+    await this.quickInput.fill(path);
+    const accept = this.page.locator('.quick-input-widget:visible').getByRole('button', { name: button, exact: true });
+    for (let attempt = 1; ; attempt++) {
+      await accept.click();
+      try {
+        await accept.waitFor({ state: 'hidden', timeout: 5000 });
+        return;
+      } catch (error) {
+        if (attempt === attempts) throw error;
+      }
+    }
   }
 
   // ---- side bar ----
@@ -236,6 +262,35 @@ export class WorkbenchPage {
     await this.page.keyboard.press('Escape');
     await labels.first().waitFor({ state: 'detached' });
     return titles.map((title) => title.trim()).filter((title) => title !== '');
+  }
+
+  /**
+   * Drags a row of the view container that is open onto a row of another one: over its icon, which opens it, as a person does. The
+   * mouse is let go when the row shows that it takes what is dragged. `whileOver` is called before.
+   */
+  async dragToContainer(from: Locator, container: string, to: Locator, whileOver: () => Promise<void> = async () => {}): Promise<void> {
+    const { mouse } = this.page;
+    const start = await centerOf(from);
+    await mouse.move(start.x, start.y);
+    await mouse.down();
+    // One move is no drag yet.
+    await mouse.move(start.x + 5, start.y + 5, { steps: 3 });
+    const icon = await centerOf(this.page.locator(`.part.activitybar .action-item [aria-label^="${container}"]`).first());
+    await this.#hoverUntilSeen(icon, to);
+    await this.idle();
+    await this.#hoverUntilSeen(await centerOf(to), to.and(this.page.locator('.drop-target')));
+    await whileOver();
+    await mouse.up();
+  }
+
+  /** A mouse that stands still drags over nothing, so it trembles. */
+  async #hoverUntilSeen({ x, y }: { readonly x: number; readonly y: number }, seen: Locator): Promise<void> {
+    const isSeen = async (): Promise<boolean> => {
+      await this.page.mouse.move(x - 2, y);
+      await this.page.mouse.move(x, y);
+      return await seen.isVisible();
+    };
+    await expect.poll(isSeen, { timeout: 30_000, interval: 200 }).toBe(true);
   }
 
   /** What a view shows instead of a tree. */

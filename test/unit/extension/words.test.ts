@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { joinCommand, splitCommand } from '../../../extension/model/commandLine.ts';
-import { appearanceOf, exitSentence, healthSentence, stateWords } from '../../../extension/model/containerWords.ts';
+import { appearanceOf, badgeOf, exitSentence, healthSentence, stateWords, troubleOf } from '../../../extension/model/containerWords.ts';
 import { figureSummary, figuresOf, figureWords, shortName, worstStrain } from '../../../extension/model/figures.ts';
 import { type LimitField, limitFields, limitsSummary, parseLimit } from '../../../extension/model/limitFields.ts';
 import { policyOf, restartWords, retryCountProblem } from '../../../extension/model/restartPolicies.ts';
@@ -15,7 +15,7 @@ import {
   parseCpus,
 } from '../../../extension/model/units.ts';
 import type { ContainerState, ContainerSummary } from '../../../helper/protocol/index.ts';
-import { container, exit, exited, limits, stats } from './samples.ts';
+import { container, exit, exited, limits, running, stats } from './samples.ts';
 
 const MIB = 1024 ** 2;
 const host = { cpus: 2, memoryBytes: 8 * 1024 ** 3 };
@@ -259,5 +259,21 @@ describe('limits', () => {
   it('are summed up in words', () => {
     expect(limitsSummary(limits({}))).toBe('');
     expect(limitsSummary(limits({ cpuQuotaUs: 50_000, memoryMaxBytes: 64 * MIB, pidsMax: 100 }))).toBe('0.5 cpu · 64 MiB · 100 processes');
+  });
+});
+
+describe('badges', () => {
+  const ended = { kind: 'exited', exit: exit({ code: 1 }), startedAt: null } as const;
+  it.each<[Partial<ContainerSummary>, string | undefined, string | undefined]>([
+    [{ state: running }, undefined, undefined],
+    [{ state: running, health: { status: 'healthy', failingStreak: 0 } }, '✓', undefined],
+    [{ state: running, health: { status: 'unhealthy', failingStreak: 3 }, restartCount: 2 }, '!', 'web is unhealthy'],
+    [{ state: running, restartCount: 2 }, '↻2', undefined],
+    [{ state: running, restartCount: 12 }, '↻+', undefined],
+    [{ state: { ...ended, restartsAt: '2026-01-01T00:00:00Z' }, restartCount: 1 }, '↻1', 'web is restarting'],
+  ])('%o', (change, badge, trouble) => {
+    const shown = container('1', { name: 'web', ...change });
+    expect(badgeOf(shown)?.text).toBe(badge);
+    expect(troubleOf(shown)).toBe(trouble);
   });
 });
