@@ -152,15 +152,27 @@ export interface AbortSignalLike {
  * escaped (trusted.overlay.overlay.*), so that they never steer the host's mounts.
  */
 export function applyLayer(source: string | number, destination: string, options: ApplyOptions): Promise<AppliedLayer>;
+export interface PackedDirectory {
+  entries: number;
+  /** Of the tar. */
+  bytes: number;
+  /** Of the tar. */
+  diffId: string;
+  /** Of what was written to `fd`, the diffId where that is the tar. */
+  digest: string;
+  blobBytes: number;
+}
 /**
- * Writes a directory as a tar (pax, sorted, deterministic) to `fd`; for the import of a rootfs directory. Whiteouts of overlay become .wh. names, large
- * holes stay holes. Another file system that is mounted below is refused (EXDEV); so is what applyLayer would find too large (LIMIT_REJECTED).
+ * Writes a directory as a layer's tar to `fd`, plain (the default) or with gzip; both digests are computed on the way. The form is fixed: the same tree gives the
+ * same bytes, today and after it was packed and unpacked, so a layer's blob can be made again at any time. Whiteouts of overlay become .wh. names,
+ * holes stay holes. Refused are another file system that is mounted below (EXDEV), what applyLayer would find too large (LIMIT_REJECTED), and what no layer
+ * can hold, as a name that begins with .wh. (UNSUPPORTED). After an abort a pack that waits for the reader of a pipe ends when the pipe is read or closed.
  */
 export function packDirectory(
   source: string,
   fd: number,
-  options?: { signal?: AbortSignalLike },
-): Promise<{ entries: number; bytes: number }>;
+  options?: { compression?: 'none' | 'gzip'; signal?: AbortSignalLike },
+): Promise<PackedDirectory>;
 /** rm -rf, fd-relative (any depth), staying on one file system; absent is success. */
 export function removeTree(path: string): Promise<void>;
 /** syncfs(2) of the file system that holds the directory: what was unpacked there outlives a power cut. */

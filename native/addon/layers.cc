@@ -115,6 +115,20 @@ Napi::Value apply(const Napi::CallbackInfo& info) {
       archive_codes());
 }
 
+bool read_pack_options(const Napi::Object& object, PackOptions& options, const Flag& cancelled) {
+  const Napi::Value compression = object.Get("compression");
+  if (compression.IsString()) {
+    const std::string name = compression.As<Napi::String>().Utf8Value();
+    if (name != "none" && name != "gzip") {
+      throw_type_error(object.Env(), "compression must be none or gzip");
+      return false;
+    }
+    options.compression = name == "gzip" ? Compression::kGzip : Compression::kNone;
+  }
+  follow_signal(object.Get("signal"), cancelled);
+  return !object.Env().IsExceptionPending();
+}
+
 Napi::Value pack(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   std::string path = string_argument(info, 0, "source");
@@ -125,8 +139,10 @@ Napi::Value pack(const Napi::CallbackInfo& info) {
     return env.Undefined();
   }
   auto cancelled = std::make_shared<std::atomic<bool>>(false);
-  if (info[2].IsObject()) {
-    follow_signal(info[2].As<Napi::Object>().Get("signal"), cancelled);
+  PackOptions options;
+  options.cancelled = cancelled.get();
+  if (info[2].IsObject() && !read_pack_options(info[2].As<Napi::Object>(), options, cancelled)) {
+    return env.Undefined();
   }
   auto output = std::make_shared<UniqueFd>(::fcntl(info[1].As<Napi::Number>().Int32Value(), F_DUPFD_CLOEXEC, 3));
   if (!output->valid()) {
@@ -135,17 +151,21 @@ Napi::Value pack(const Napi::CallbackInfo& info) {
   }
   return run_async<PackedDirectory>(
       env, Where::kTree,
-      [path = std::move(path), output, cancelled]() -> Result<PackedDirectory> {
+      [path = std::move(path), output, cancelled, options]() -> Result<PackedDirectory> {
         const UniqueFd directory = TRY(open_directory(path));
-        return pack_directory(directory.get(), output->get(), {.cancelled = cancelled.get()});
+        (void)cancelled;  // options points into it
+        return pack_directory(directory.get(), output->get(), options);
       },
       [](Napi::Env js, const PackedDirectory& packed) -> Napi::Value {
         Napi::Object result = Napi::Object::New(js);
         result.Set("entries", static_cast<double>(packed.entries));
         result.Set("bytes", static_cast<double>(packed.bytes));
+        result.Set("diffId", packed.diff_id);
+        result.Set("digest", packed.digest);
+        result.Set("blobBytes", static_cast<double>(packed.blob_bytes));
         return result;
       },
-      {{E2BIG, "LIMIT_REJECTED"}});
+      {{E2BIG, "LIMIT_REJECTED"}, {EPROTONOSUPPORT, "UNSUPPORTED"}});
 }
 
 Napi::Value remove(const Napi::CallbackInfo& info) {

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "blob_sink.h"
 #include "layer_tree.h"
 #include "member_writer.h"
 #include "tree.h"
@@ -20,9 +21,8 @@ Status pack_marker(MemberWriter& writer, const std::string& name) {
   return writer.write_empty(member);
 }
 
-Status pack_node(MemberWriter& writer, int node, const struct stat& status, const std::string& name) {
-  const auto written = TRY(writer.write(node, status, name));
-  return written == MemberWriter::Written::kOpaque ? pack_marker(writer, (name == "." ? "" : name + "/") + ".wh..wh..opq") : Status{};
+std::string marker_name(const std::string& path, size_t name_length) {
+  return path.substr(0, path.size() - name_length) + ".wh." + path.substr(path.size() - name_length);
 }
 
 Status pack_root(MemberWriter& writer, int source) {
@@ -31,7 +31,7 @@ Status pack_root(MemberWriter& writer, int source) {
   if (!node || ::fstat(node.get(), &status) != 0) {
     return fail_errno("stat 'source'");
   }
-  return pack_node(writer, node.get(), status, ".");
+  return TRY(writer.write(node.get(), status, ".")) == MemberWriter::Written::kOpaque ? pack_marker(writer, ".wh..wh..opq") : Status{};
 }
 
 Status pack_entry(MemberWriter& writer, const TreeEntry& entry, const PackOptions& options) {
@@ -39,21 +39,34 @@ Status pack_entry(MemberWriter& writer, const TreeEntry& entry, const PackOption
   if (writer.entries() >= options.max_entries) {
     return fail(E2BIG, "read '" + entry.path + "'", "the directory has more than " + std::to_string(options.max_entries) + " entries");
   }
+  const std::string_view name = entry.name;
+  if (name.starts_with(".wh.")) {
+    return fail(EPROTONOSUPPORT, "pack '" + entry.path + "'", "in a layer a name that begins with \".wh.\" deletes something: rename the file");
+  }
   const UniqueFd node(::openat(entry.parent, entry.name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
   struct stat status;
   if (!node || ::fstat(node.get(), &status) != 0) {
     return fail_errno("open '" + entry.path + "'");
   }
-  if (is_whiteout(status)) {
-    return pack_marker(writer, entry.path.substr(0, entry.path.size() - std::string_view(entry.name).size()) + ".wh." + entry.name);
+  if (is_whiteout(status) || (S_ISSOCK(status.st_mode) && options.sockets_hide)) {
+    return pack_marker(writer, marker_name(entry.path, name.size()));
   }
-  return pack_node(writer, node.get(), status, entry.path);
+  switch (TRY(writer.write(node.get(), status, entry.path))) {
+    case MemberWriter::Written::kOpaque:
+      return pack_marker(writer, entry.path + "/.wh..wh..opq");
+    case MemberWriter::Written::kWhiteout:
+      return pack_marker(writer, marker_name(entry.path, name.size()));
+    case MemberWriter::Written::kWhole:
+    case MemberWriter::Written::kLeftOut:
+      break;
+  }
+  return {};
 }
 
 }  // namespace
 
-Result<PackedDirectory> pack_directory(int source, int output, const PackOptions& options) {
-  MemberWriter writer(output, {.max_bytes = options.max_bytes, .overlay_attributes = true, .cancelled = options.cancelled});
+Result<PackedTree> pack_tree(int source, TarSink& output, const PackOptions& options) {
+  MemberWriter writer(output, {.max_bytes = options.max_bytes, .layer = true, .cancelled = options.cancelled});
   TRY(pack_root(writer, source));
   const auto visit = [&](TreeVisit when, const TreeEntry& entry) -> Result<bool> {
     if (when == TreeVisit::kBefore) {
@@ -63,7 +76,15 @@ Result<PackedDirectory> pack_directory(int source, int output, const PackOptions
   };
   TRY(walk_tree(source, TreeOrder::kByName, visit, {.most_names = options.max_entries}));
   TRY(writer.finish());
-  return PackedDirectory{writer.entries(), writer.bytes()};
+  return PackedTree{writer.entries(), writer.bytes()};
+}
+
+Result<PackedDirectory> pack_directory(int source, int output, const PackOptions& options) {
+  BlobSink sink(output, options.compression, options.cancelled);
+  TRY(sink.start());
+  const PackedTree tree = TRY(pack_tree(source, sink, options));
+  BlobDigests digests = TRY(sink.finish());
+  return PackedDirectory{tree.entries, tree.bytes, std::move(digests.diff_id), std::move(digests.digest), digests.bytes};
 }
 
 }  // namespace strata

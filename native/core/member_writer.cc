@@ -6,15 +6,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 
+#include "file_holes.h"
 #include "unique_fd.h"
 
 namespace strata {
 
 namespace {
 
-constexpr uint64_t kLeastHole = 64 * 1024;   // a smaller one is not worth its place in the map
-constexpr size_t kMostPieces = 1 << 20;      // as the reader takes
+constexpr size_t kMostXattrBytes = 64 * 1024;  // of all names, of a value: the kernel's limits
+constexpr size_t kScannedBytes = 256 * 1024;
 constexpr size_t kMostLinked = size_t{1} << 20;  // more files with several names are written out again: memory is bounded, and nothing is lost
 
 void take_status(const struct stat& status, TarEntry& member) {
@@ -23,6 +25,12 @@ void take_status(const struct stat& status, TarEntry& member) {
   member.gid = status.st_gid;
   member.mtime_sec = status.st_mtim.tv_sec;
   member.mtime_nsec = static_cast<uint32_t>(status.st_mtim.tv_nsec);
+}
+
+// What belongs to a file wherever it lies. All else is of this host (labels, keyed hashes) or of its file system (btrfs.*, XFS's copies of the ACLs).
+bool is_portable(std::string_view name) {
+  static constexpr std::array<std::string_view, 4> kSystem{"security.capability", "security.ima", "system.posix_acl_access", "system.posix_acl_default"};
+  return name.starts_with("user.") || (name.starts_with("trusted.") && !name.starts_with("trusted.SGI_ACL_")) || std::ranges::find(kSystem, name) != kSystem.end();
 }
 
 std::string proc_path(int node) { return "/proc/self/fd/" + std::to_string(node); }
@@ -41,78 +49,81 @@ Status MemberWriter::write_empty(const TarEntry& member) {
   return writer_.begin(member);
 }
 
-Status MemberWriter::read_xattrs(int node, TarEntry& member, bool& opaque) {
-  // With its own link resolved by the kernel, getxattr (not l) on a magic link reaches the node itself, were it a symbolic link or a device.
-  const std::string path = proc_path(node);
-  std::string names(65536, '\0');
-  const ssize_t length = ::listxattr(path.c_str(), names.data(), names.size());
-  if (length < 0) {
-    return errno == ENOTSUP || errno == EPERM ? Status{} : Status(fail_errno("listxattr '" + member.name + "'"));
-  }
-  names.resize(static_cast<size_t>(length));
-  for (size_t at = 0; at < names.size();) {
-    const std::string name = names.c_str() + at;
-    at += name.size() + 1;
-    std::string value(65536, '\0');
-    const ssize_t got = ::getxattr(path.c_str(), name.c_str(), value.data(), value.size());
-    if (got < 0 || name == "security.selinux") {
-      continue;  // removed meanwhile
+// NUL-ended names; valid until the next call.
+Result<std::string_view> MemberWriter::list_xattrs(const std::string& path, const TarEntry& member) {
+  for (;;) {
+    const ssize_t length = ::listxattr(path.c_str(), names_.data(), names_.size());
+    if (length >= 0) {
+      return std::string_view(names_).substr(0, static_cast<size_t>(length));
     }
-    value.resize(static_cast<size_t>(got));
-    if (!rules_.overlay_attributes) {
-      member.xattrs.emplace_back(name, value);
+    if (errno == ERANGE && names_.size() < kMostXattrBytes) {
+      names_.resize(kMostXattrBytes);
       continue;
     }
-    if (name == "trusted.overlay.opaque") {
-      opaque = value == "y";
+    if (errno == ENOTSUP || errno == EPERM) {
+      return std::string_view();
     }
-    // What apply_layer stored escaped goes back to its own name; overlay's own attributes are of this host.
-    if (name.starts_with("trusted.overlay.overlay.")) {
-      member.xattrs.emplace_back("trusted.overlay." + name.substr(24), value);
-    } else if (name.starts_with("user.overlay.overlay.")) {
-      member.xattrs.emplace_back("user.overlay." + name.substr(21), value);
-    } else if (!name.starts_with("trusted.overlay.") && !name.starts_with("user.overlay.")) {
-      member.xattrs.emplace_back(name, value);
-    }
+    return fail_errno("listxattr '" + member.name + "'");
   }
-  std::sort(member.xattrs.begin(), member.xattrs.end());
+}
+
+// What apply_layer stored escaped goes back to its own name; overlay's own attributes are of this host.
+Status MemberWriter::take_layer_xattr(const std::string& name, std::string value, TarEntry& member, Marks& marks) const {
+  if (name.starts_with("trusted.overlay.overlay.")) {
+    member.xattrs.emplace_back("trusted.overlay." + name.substr(24), std::move(value));
+  } else if (name.starts_with("user.overlay.overlay.")) {
+    member.xattrs.emplace_back("user.overlay." + name.substr(21), std::move(value));
+  } else if (name == "trusted.overlay.metacopy" || name == "trusted.overlay.redirect") {
+    return fail(EPROTONOSUPPORT, "pack '" + member.name + "'",
+                name + " says that its content lies elsewhere in a layer below: the overlay was mounted with redirect_dir or metacopy, which layers cannot hold");
+  } else if (name == "trusted.overlay.opaque") {
+    marks.opaque = value == "y";
+  } else if (name == "trusted.overlay.whiteout") {
+    marks.whiteout = true;
+  } else if (!name.starts_with("trusted.overlay.") && is_portable(name)) {
+    member.xattrs.emplace_back(name, std::move(value));
+  }
   return {};
 }
 
-// Leaves a member without large holes, or on a file system that does not tell of them, as it is.
-Status MemberWriter::find_pieces(int file, TarEntry& member) const {
-  const auto size = static_cast<off_t>(member.size_bytes);
-  std::vector<TarSparsePiece> pieces;
-  uint64_t end = 0;  // of the last piece
-  for (off_t at = 0; at < size;) {
-    TRY(go_on());
-    off_t data = ::lseek(file, at, SEEK_DATA);
-    if (data < 0 && errno != ENXIO) {
-      return {};
+Result<MemberWriter::Marks> MemberWriter::read_xattrs(int node, TarEntry& member) {
+  Marks marks;
+  // With its own link resolved by the kernel, getxattr (not l) on a magic link reaches the node itself, were it a symbolic link or a device.
+  const std::string path = proc_path(node);
+  const std::string_view names = TRY(list_xattrs(path, member));
+  for (size_t at = 0; at < names.size();) {
+    const std::string name = names.data() + at;
+    at += name.size() + 1;
+    ssize_t got = ::getxattr(path.c_str(), name.c_str(), value_.data(), value_.size());
+    if (got < 0 && errno == ERANGE && value_.size() < kMostXattrBytes) {
+      value_.resize(kMostXattrBytes);
+      got = ::getxattr(path.c_str(), name.c_str(), value_.data(), value_.size());
     }
-    data = data < 0 ? size : std::min(data, size);
-    off_t hole = data < size ? ::lseek(file, data, SEEK_HOLE) : size;
-    hole = hole < 0 ? size : std::min(hole, size);
-    if (data < at || (hole <= data && data < size)) {
-      return {};  // a file system of the container's own may say anything
+    if (got < 0 || name == "security.selinux") {
+      continue;  // removed meanwhile
     }
-    const bool apart = static_cast<uint64_t>(data) - end >= kLeastHole && pieces.size() < kMostPieces;
-    if (pieces.empty() && !apart) {
-      pieces.push_back({0, 0});
-    }
-    // The empty piece at the end of a file that ends with a hole tells other readers how long it is.
-    if (apart) {
-      pieces.push_back({static_cast<uint64_t>(data), static_cast<uint64_t>(hole - data)});
+    std::string value = value_.substr(0, static_cast<size_t>(got));
+    if (rules_.layer) {
+      TRY(take_layer_xattr(name, std::move(value), member, marks));
     } else {
-      pieces.back().length = static_cast<uint64_t>(hole) - pieces.back().offset;
+      member.xattrs.emplace_back(name, std::move(value));
     }
-    end = static_cast<uint64_t>(hole);
-    at = hole;
   }
-  if (pieces.size() > 1 || (pieces.size() == 1 && pieces.front().offset != 0)) {
-    member.sparse = true;
-    member.pieces = std::move(pieces);
+  // In one order, and of one name that was there both escaped and not, one.
+  std::sort(member.xattrs.begin(), member.xattrs.end());
+  const auto same_name = [](const auto& left, const auto& right) { return left.first == right.first; };
+  member.xattrs.erase(std::unique(member.xattrs.begin(), member.xattrs.end(), same_name), member.xattrs.end());
+  return marks;
+}
+
+Status MemberWriter::find_pieces(int file, TarEntry& member) {
+  if (rules_.layer) {
+    scanned_.resize(kScannedBytes);
+    member.pieces = TRY(pieces_by_content(file, member.size_bytes, scanned_, rules_.cancelled));
+  } else {
+    member.pieces = TRY(pieces_as_stored(file, member.size_bytes, rules_.cancelled));
   }
+  member.sparse = !member.pieces.empty();
   return {};
 }
 
@@ -124,24 +135,23 @@ Status MemberWriter::write_piece(int file, const TarSparsePiece& piece, const Ta
   uint64_t done = 0;
   while (done < piece.length) {
     TRY(go_on());
-    const auto most = static_cast<size_t>(std::min<uint64_t>(copy_.size(), piece.length - done));
-    const ssize_t got = ::pread(file, copy_.data(), most, static_cast<off_t>(piece.offset + done));
+    const std::span<uint8_t> room = TRY(writer_.room());
+    const auto most = static_cast<size_t>(std::min<uint64_t>(room.size(), piece.length - done));
+    ssize_t got = ::pread(file, room.data(), most, static_cast<off_t>(piece.offset + done));
     if (got < 0 && errno == EINTR) {
       continue;
     }
     if (got < 0) {
       return fail_errno("read '" + member.name + "'");
     }
-    if (got == 0 && rules_.changes) {
-      std::fill_n(copy_.begin(), most, uint8_t{0});
-      TRY(writer_.data({copy_.data(), most}));
-      done += most;
-      continue;
-    }
     if (got == 0) {
-      return fail(EIO, "read '" + member.name + "'", "the file became shorter while it was read");
+      if (!rules_.changes) {
+        return fail(EIO, "read '" + member.name + "'", "the file became shorter while it was read");
+      }
+      std::fill_n(room.begin(), most, uint8_t{0});
+      got = static_cast<ssize_t>(most);
     }
-    TRY(writer_.data({copy_.data(), static_cast<size_t>(got)}));
+    TRY(writer_.added(static_cast<size_t>(got)));
     done += static_cast<uint64_t>(got);
   }
   return {};
@@ -180,9 +190,13 @@ Result<MemberWriter::Written> MemberWriter::write(int node, const struct stat& s
       TRY(write_empty(member));
       return Written::kWhole;
     }
-    if (linked_.size() < kMostLinked) {
-      linked_.emplace(key, name);
-    }
+  }
+  const Marks marks = TRY(read_xattrs(node, member));
+  if (S_ISREG(status.st_mode) && status.st_size == 0 && marks.whiteout) {
+    return Written::kWhiteout;
+  }
+  if (!S_ISDIR(status.st_mode) && status.st_nlink > 1 && linked_.size() < kMostLinked) {
+    linked_.emplace(std::pair(status.st_dev, status.st_ino), name);
   }
   if (S_ISLNK(status.st_mode)) {
     member.type = TarType::kSymlink;
@@ -195,13 +209,11 @@ Result<MemberWriter::Written> MemberWriter::write(int node, const struct stat& s
     TRY(write_empty(member));
     return Written::kWhole;
   }
-  bool opaque = false;
-  TRY(read_xattrs(node, member, opaque));
   if (S_ISDIR(status.st_mode)) {
     member.type = TarType::kDirectory;
     member.name += '/';
     TRY(write_empty(member));
-    return opaque ? Written::kOpaque : Written::kWhole;
+    return marks.opaque ? Written::kOpaque : Written::kWhole;
   }
   if (S_ISREG(status.st_mode)) {
     member.size_bytes = static_cast<uint64_t>(status.st_size);

@@ -1,11 +1,10 @@
 #include "tar_writer.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 namespace strata {
 
@@ -111,32 +110,35 @@ std::string pax_time(int64_t seconds, uint32_t nanoseconds) {
 }  // namespace
 
 Status TarWriter::flush() {
-  size_t done = 0;
-  while (done < buffer_.size()) {
-    const ssize_t written = ::write(fd_, buffer_.data() + done, buffer_.size() - done);
-    if (written < 0) {
-      if (errno == EINTR) {
-        continue;
-      }
-      return fail_errno("write 'archive'");
-    }
-    done += static_cast<size_t>(written);
+  if (used_ > 0) {
+    TRY(sink_.put(std::exchange(used_, 0)));
+    block_ = {};
   }
-  buffer_.clear();
   return {};
+}
+
+Result<std::span<uint8_t>> TarWriter::room() {
+  if (block_.empty()) {
+    block_ = TRY(sink_.room());
+  }
+  return block_.subspan(used_);
+}
+
+Status TarWriter::added(size_t count) {
+  bytes_ += count;
+  used_ += count;
+  return used_ == block_.size() ? flush() : Status{};
 }
 
 Status TarWriter::append(const void* bytes, size_t count) {
   const auto* from = static_cast<const uint8_t*>(bytes);
-  bytes_ += count;
   while (count > 0) {
-    const size_t part = std::min(count, kBufferBytes - buffer_.size());
-    buffer_.insert(buffer_.end(), from, from + part);
+    const std::span<uint8_t> to = TRY(room());
+    const size_t part = std::min(count, to.size());
+    std::memcpy(to.data(), from, part);
+    TRY(added(part));
     from += part;
     count -= part;
-    if (buffer_.size() == kBufferBytes) {
-      TRY(flush());
-    }
   }
   return {};
 }

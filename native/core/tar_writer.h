@@ -7,19 +7,23 @@
 #include <vector>
 
 #include "error.h"
-#include "tar_reader.h"
+#include "tar_entry.h"
+#include "tar_sink.h"
 
 namespace strata {
 
 class TarWriter {
  public:
-  // `fd` is borrowed.
-  explicit TarWriter(int fd) : fd_(fd) { buffer_.reserve(kBufferBytes); }
+  // `sink` is borrowed.
+  explicit TarWriter(TarSink& sink) : sink_(sink) {}
 
   // A member's headers. Exactly entry.size_bytes of data() must follow for a file, of a sparse one (GNU's pax format 1.0) what its pieces hold together;
   // none for the others.
   [[nodiscard]] Status begin(const TarEntry& entry);
   [[nodiscard]] Status data(std::span<const uint8_t> bytes);
+  // The same without a copy: at least one byte of room for data, of which the first `count` are then there.
+  [[nodiscard]] Result<std::span<uint8_t>> room();
+  [[nodiscard]] Status added(size_t count);
   // Pads the member.
   [[nodiscard]] Status end();
   // The end-of-archive blocks; flushes.
@@ -27,13 +31,12 @@ class TarWriter {
   [[nodiscard]] uint64_t bytes() const { return bytes_; }
 
  private:
-  static constexpr size_t kBufferBytes = 256 * 1024;
-
   [[nodiscard]] Status append(const void* bytes, size_t count);
   [[nodiscard]] Status flush();
 
-  int fd_;
-  std::vector<uint8_t> buffer_;
+  TarSink& sink_;
+  std::span<uint8_t> block_;  // of the sink; empty: none taken
+  size_t used_ = 0;           // of block_
   uint64_t bytes_ = 0;
 };
 

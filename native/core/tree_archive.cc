@@ -50,7 +50,7 @@ bool is_of_kernel(int node) {
 
 class TreeArchiver {
  public:
-  TreeArchiver(int output, const ArchiveOptions& options) : options_(options), writer_(output, {.changes = true, .cancelled = options.cancelled}) {}
+  TreeArchiver(int output, const ArchiveOptions& options) : options_(options), output_(output), writer_(output_, {.changes = true, .cancelled = options.cancelled}) {}
 
   [[nodiscard]] Result<Archived> archive(int node) {
     struct stat status;
@@ -99,6 +99,7 @@ class TreeArchiver {
   }
 
   const ArchiveOptions& options_;
+  DescriptorSink output_;
   MemberWriter writer_;
   Archived archived_;
   bool enters_kernel_files_ = false;
