@@ -38,10 +38,13 @@ import { ContentStore } from './images/contentStore.ts';
 import { importEmbeddedImages } from './images/embedded.ts';
 import { ImageService } from './images/imageService.ts';
 import { ImageStore } from './images/imageStore.ts';
+import { ImageImports } from './images/imports.ts';
 import { LayerStore } from './images/layerStore.ts';
 import { ImagePulls } from './images/pulls.ts';
 import { RegistrySettings } from './images/registry/registrySettings.ts';
+import { DiskUsageService } from './layers/diskUsage.ts';
 import { LayerService } from './layers/layerService.ts';
+import { UsageCounter } from './layers/usageCounter.ts';
 import { createLogger, type Logger } from './log.ts';
 import { loadAddon } from './native/addon.ts';
 import { type ContainerId, type Digest, StrataError } from './protocol/index.ts';
@@ -83,10 +86,11 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const registry = new ContainerRegistry();
   const users = registry.usersOf.bind(registry);
   const content = new ContentStore(layout);
-  const layers = new LayerStore({ layout, addon, log });
+  const layers = new LayerStore({ layout, addon, content, log });
   const images = new ImageStore({ layout, content, layers, hub, log });
   const imageService = new ImageService({ layout, addon, content, layers, store: images, users, log });
-  const pulls = new ImagePulls({ layout, settings: new RegistrySettings(args.registries), layers, service: imageService, log });
+  const imports = new ImageImports({ layout, addon, layers, service: imageService });
+  const pulls = new ImagePulls({ layout, settings: new RegistrySettings(args.registries), content, layers, service: imageService, log });
 
   const files = new ContainerFiles({ layout, addon, log, resolvConf: facts.resolvConf });
   const factory = new SandboxFactory({ addon, runtime: args.runtime, cgroupParent: args.cgroupParent, files, trace: args.trace, log });
@@ -168,7 +172,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
       image: (id) => images.damaged().some((damaged) => damaged === id),
     },
   );
-  await importEmbeddedImages(args.images, { service: imageService, store: images, users, log });
+  await importEmbeddedImages(args.images, { imports, service: imageService, store: images, users, log });
   pool.refill();
   // So that the first container does not wait for it. What is wrong with it, that container says.
   seccomp
@@ -184,13 +188,16 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     version: VERSION,
     warnings: () => [...warnings, ...images.damaged().map(damagedWarning)],
   });
-  const layerService = new LayerService({ layout, addon, registry, images, layers });
+  const counter = new UsageCounter(addon);
+  const layerService = new LayerService({ layout, addon, registry, images, layers, counter });
+  const diskUsage = new DiskUsageService({ content, images, layers, registry, counter });
   const handlers = createHandlers({
     version: VERSION,
     log,
     hub,
     feed: new EventFeed({ hub, history }),
     host,
+    diskUsage,
     registry,
     containers,
     copies,
@@ -200,6 +207,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     sampler,
     images,
     imageService,
+    imports,
     pulls,
     layers: layerService,
   });

@@ -3,11 +3,13 @@ import { StrataError } from '../protocol/index.ts';
 import { VERSION } from '../version.ts';
 import { addContainerCommands } from './commands/containers.ts';
 import { addCopyCommands } from './commands/copies.ts';
+import { addDiskUsage } from './commands/diskUsage.ts';
 import { addEventsCommand } from './commands/events.ts';
 import { addExecCommands } from './commands/exec.ts';
 import { addHostCommands } from './commands/host.ts';
 import { addImageCommands } from './commands/images.ts';
 import { addLogs } from './commands/logs.ts';
+import { addImagePrune } from './commands/prune.ts';
 import { addRunCommands } from './commands/run.ts';
 import { addStatsCommand } from './commands/stats.ts';
 import { type Context, createContext } from './context.ts';
@@ -38,12 +40,17 @@ function createProgram(outputLoss: OutputLoss): Command {
   addImageCommands(program, context);
   addHostCommands(program, context);
   addEventsCommand(program, context);
-  program.configureOutput({ outputError: (text, write) => write(usageText(text, program.name())) });
-  for (const command of program.commands) {
-    command.helpOption('--help').exitOverride();
-    command.configureOutput({ outputError: (text, write) => write(usageText(text, `${program.name()} ${command.name()}`)) });
-  }
+  addImagePrune(program.command('image').description('what is rarely done with images'), context);
+  addDiskUsage(program.command('system').description('what is done with all that Strata has'), context);
+  refine(program, program.name());
   return program;
+}
+
+/** Errors and help in one form, at every depth. */
+function refine(command: Command, name: string): void {
+  command.helpOption('--help').exitOverride();
+  command.configureOutput({ outputError: (text, write) => write(usageText(text, name)) });
+  for (const child of command.commands) refine(child, `${name} ${child.name()}`);
 }
 
 /** Commander's "error: unknown option '--x'" as all our errors look. */

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { hasCode } from '../native/errors.ts';
 import { type Digest, digestSchema, StrataError } from '../protocol/index.ts';
-import { writeFileDurable } from '../store/atomicFile.ts';
+import { syncDirectory, writeFileDurable } from '../store/atomicFile.ts';
 import type { Layout } from '../store/layout.ts';
 
 export function digestOf(bytes: Uint8Array | string): Digest {
@@ -20,9 +20,15 @@ export function chainIdsOf(diffIds: readonly Digest[]): Digest[] {
   return chain;
 }
 
-/** Small blobs by digest: image configs and manifests. Layers are kept unpacked and not as blobs. */
+/**
+ * Blobs by digest: configs and manifests of images, and layers as they came or as they are sent. What is in it was verified on its way in.
+ *
+ * Invariants: a file below `blobs` is complete (it was renamed there as a whole); who takes blobs in holds them until the record that names
+ * them is on disk, and what is held is not removed.
+ */
 export class ContentStore {
   readonly #layout: Layout;
+  readonly #held = new Map<Digest, number>();
 
   constructor(layout: Layout) {
     this.#layout = layout;
@@ -49,8 +55,38 @@ export class ContentStore {
     return bytes;
   }
 
+  path(digest: Digest): string {
+    return this.#layout.blob(digest);
+  }
+
+  /** Undefined where it is not here. */
+  async sizeOf(digest: Digest): Promise<number | undefined> {
+    try {
+      return (await stat(this.path(digest))).size;
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return undefined;
+      throw error;
+    }
+  }
+
+  /** A file of the same file system that was verified, and whose bytes are on disk, becomes the blob. */
+  async adopt(file: string, digest: Digest): Promise<void> {
+    await rename(file, this.path(digest));
+    await syncDirectory(this.#layout.blobs);
+  }
+
+  /** Nobody removes the blob until the function that is returned was called. */
+  hold(digest: Digest): () => void {
+    this.#held.set(digest, (this.#held.get(digest) ?? 0) + 1);
+    return () => {
+      const left = (this.#held.get(digest) ?? 1) - 1;
+      if (left === 0) this.#held.delete(digest);
+      else this.#held.set(digest, left);
+    };
+  }
+
   async remove(digest: Digest): Promise<void> {
-    await rm(this.#layout.blob(digest), { force: true });
+    if (!this.#held.has(digest)) await rm(this.path(digest), { force: true });
   }
 
   /** Blobs that nobody names, and halves of such: a crash left them between two writes. */

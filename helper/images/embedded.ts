@@ -7,6 +7,7 @@ import { hasCode } from '../native/errors.ts';
 import type { Digest } from '../protocol/index.ts';
 import type { ImageService } from './imageService.ts';
 import type { ImageStore } from './imageStore.ts';
+import type { ImageImports } from './imports.ts';
 
 /** A root file system alone names no command; these are what people expect of `run IMAGE`. */
 const commands: Readonly<Record<string, readonly string[]>> = { busybox: ['sh'] };
@@ -17,7 +18,7 @@ const commands: Readonly<Record<string, readonly string[]>> = { busybox: ['sh'] 
  */
 export async function importEmbeddedImages(
   directory: string,
-  options: { service: ImageService; store: ImageStore; users: (id: Digest) => readonly string[]; log: Logger },
+  options: { imports: ImageImports; service: ImageService; store: ImageStore; users: (id: Digest) => readonly string[]; log: Logger },
 ): Promise<void> {
   for (const file of await archives(directory)) {
     const name = basename(file, '.tar');
@@ -33,7 +34,7 @@ export async function importEmbeddedImages(
 async function importOne(
   path: string,
   name: string,
-  { service, store, users, log }: Parameters<typeof importEmbeddedImages>[1],
+  { imports, service, store, users, log }: Parameters<typeof importEmbeddedImages>[1],
 ): Promise<void> {
   const { size, mtimeMs } = await stat(path);
   const stamp = `${size}-${mtimeMs}`;
@@ -45,7 +46,7 @@ async function importOne(
   const ours = before === undefined || before === known?.image;
   let image = known?.image;
   if (known?.digest !== digest && ours) {
-    image = (await service.importFile(path, { reference, command: commands[name], signal: new AbortController().signal })).id;
+    image = (await imports.file(path, { reference, command: commands[name], signal: new AbortController().signal })).id;
     log.info({ image: reference }, 'embedded image imported');
     if (before !== undefined && before !== image && store.referencesOf(before).length === 0 && users(before).length === 0) {
       await service.remove(before, false);

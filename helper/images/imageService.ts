@@ -1,29 +1,46 @@
-import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { arch } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from '../log.ts';
 import type { Addon } from '../native/addon.ts';
-import { fromNative, isSystemError } from '../native/errors.ts';
-import { type Digest, digestSchema, type ImageConfig, type ImageSummary, normalizeReference, StrataError } from '../protocol/index.ts';
+import { type Digest, type ImageConfig, type ImageSummary, normalizeReference, StrataError } from '../protocol/index.ts';
 import type { Layout } from '../store/layout.ts';
 import { KeyedMutex } from '../store/mutex.ts';
 import type { ContentStore } from './contentStore.ts';
 import type { ImageStore } from './imageStore.ts';
-import type { LayerPin, LayerSource, LayerStore } from './layerStore.ts';
-import { readOciLayout } from './ociLayout.ts';
-
-/** What a client sends as an archive: chunks until the end. */
-export type ByteSource = AsyncIterable<Uint8Array>;
-
-export interface ImportOptions {
-  readonly reference: string | undefined;
-  readonly command: readonly string[] | undefined;
-  readonly signal: AbortSignal;
-}
+import type { LayerPin, LayerStore } from './layerStore.ts';
+import type { Descriptor } from './manifest.ts';
+import type { BlobRecord, ImageRecord } from './records.ts';
 
 /** Containers that hold an image, for people: names. */
 export type ImageUsers = (id: Digest) => readonly string[];
+
+/** What makes an image, its layers aside: the bytes as they came, whose digests are its names. */
+export interface ImageParts {
+  readonly configBytes: Uint8Array;
+  readonly config: ImageConfig;
+  readonly manifest?: { readonly bytes: Uint8Array; readonly mediaType: string; readonly layers: readonly Descriptor[] };
+  /** "registry/repository@sha256:…" */
+  readonly repositoryDigest?: string;
+}
+
+export interface PruneOptions {
+  /** Also those that have names. */
+  readonly all: boolean;
+  /** Made before this time, in milliseconds since the epoch. */
+  readonly untilMs: number | undefined;
+  /** All of them: "key" or "key=value". */
+  readonly labels: readonly string[];
+  /** Only tells what it would do. */
+  readonly dryRun: boolean;
+}
+
+export interface Pruned {
+  readonly untagged: string[];
+  readonly removed: Digest[];
+  /** Of layers and their blobs that nothing else uses. */
+  readonly reclaimedBytes: number;
+}
 
 /** GOARCH names, as image-spec wants them. */
 export function imageArchitecture(): string {
@@ -31,7 +48,7 @@ export function imageArchitecture(): string {
   return machine === 'x64' ? 'amd64' : machine;
 }
 
-/** Imports and removes images. Nothing is visible before it is complete on disk, and nothing stays of what failed. */
+/** Puts images together, names and removes them. Nothing is visible before it is complete on disk, and nothing stays of what failed. */
 export class ImageService {
   readonly #layout: Layout;
   readonly #addon: Addon;
@@ -79,59 +96,44 @@ export class ImageService {
   async #sweep(): Promise<void> {
     for (const name of await readdir(this.#layout.temporary)) await this.#addon.removeTree(join(this.#layout.temporary, name));
     await this.#layers.removeUnused(this.#layers.all(), this.#store.usedLayers());
-    await this.#content.removeUnused(this.#store.ids());
+    await this.#content.removeUnused(new Set([...this.#store.usedBlobs(), ...this.#layers.usedBlobs()]));
   }
 
-  /** Keeps a pulled image under a name; `bring` puts its layers into the store, pins them and names them in `chain`, bottom first. */
+  /**
+   * Keeps an image under a name. `bring` puts its layers into the store, pins them and names them in `chain`, bottom first: they are held
+   * until they belong to the image, and of one that fails none stays.
+   */
   async assemble(
-    reference: string,
-    bring: (pin: LayerPin, chain: Digest[]) => Promise<{ configBytes: Uint8Array; config: ImageConfig }>,
+    naming: { reference: string; came: 'import' | 'pull' },
+    bring: (pin: LayerPin, chain: Digest[]) => Promise<ImageParts>,
   ): Promise<ImageSummary> {
-    return await this.#withLayers(async (pin, chain) => {
-      const { configBytes, config } = await bring(pin, chain);
-      return await this.#keep(configBytes, config, chain, { reference, came: 'pull' });
+    return await this.holding(async (pin, chain) => {
+      const parts = await bring(pin, chain);
+      return await this.#turns.run('names', async () => {
+        const record = await this.#record(parts, chain);
+        return await this.#store.add(record, parts.config, naming);
+      });
     });
   }
 
-  async importStream(source: ByteSource, options: ImportOptions): Promise<ImageSummary> {
-    const reference = requireReference(options.reference);
-    return await this.#withSpool(async (spool) => {
-      await spoolFrom(source, spool.file, options.signal);
-      return await this.#importRootfs({ archive: spool.path, name: 'the archive', whiteouts: false }, { ...options, reference });
-    });
+  /** Layers in `chain`, bottom first, that were pinned stay until `use` is over, and go then where no image has them. */
+  async holding<T>(use: (pin: LayerPin, chain: Digest[]) => Promise<T>): Promise<T> {
+    const pin = this.#layers.pin();
+    const chain: Digest[] = [];
+    try {
+      return await use(pin, chain);
+    } finally {
+      pin.release();
+      await this.#layers.removeUnused(chain.toReversed(), this.#store.usedLayers());
+    }
   }
 
-  /** A rootfs tar of the host. */
-  async importFile(path: string, options: ImportOptions): Promise<ImageSummary> {
-    const reference = requireReference(options.reference);
-    return await this.#importRootfs({ archive: path, name: `'${path}'`, whiteouts: false }, { ...options, reference });
-  }
-
-  async importDirectory(path: string, options: ImportOptions): Promise<ImageSummary> {
-    const reference = requireReference(options.reference);
-    await requireDirectory(path);
-    return await this.#withSpool(async (spool) => {
-      try {
-        await this.#addon.packDirectory(path, spool.file.fd, { signal: options.signal });
-      } catch (error) {
-        if (options.signal.aborted) throw new StrataError('CANCELLED', `the import of '${path}' was cancelled`);
-        throw fromNative(error, `read the directory '${path}'`, { LIMIT_REJECTED: 'ARCHIVE_TOO_LARGE' });
-      }
-      return await this.#importRootfs({ archive: spool.path, name: `'${path}'`, whiteouts: false }, { ...options, reference });
-    });
-  }
-
-  async importOciLayout(path: string, name: string | undefined, options: ImportOptions): Promise<ImageSummary> {
-    await requireDirectory(path);
-    const oci = await readOciLayout(path, { name, architecture: imageArchitecture() });
-    const reference = normalizeReference(options.reference ?? oci.name ?? '');
-    return await this.#withLayers(async (pin, chain) => {
-      for (const layer of oci.layers) {
-        const source: LayerSource = { archive: layer.path, name: `layer ${layer.digest}`, whiteouts: true };
-        chain.push((await this.#layers.add(source, chain, { pin, signal: options.signal, expected: layer })).chainId);
-      }
-      return await this.#keep(oci.configBytes, oci.config, chain, { reference, came: 'import' });
-    });
+  async tag(text: string, name: string): Promise<ImageSummary> {
+    const reference = normalizeReference(name);
+    if (reference.includes('@')) {
+      throw new StrataError('REFERENCE_INVALID', `"${name}" names an image by its digest, and a new name cannot`);
+    }
+    return await this.#turns.run('names', async () => await this.#store.tag(this.#store.resolve(text).image.id, reference));
   }
 
   /** Takes a name away, and with the last one the image. */
@@ -156,6 +158,45 @@ export class ImageService {
     });
   }
 
+  /** Removes images that no container uses: those without a name, or all. */
+  async prune({ all, untilMs, labels, dryRun }: PruneOptions): Promise<Pruned> {
+    return await this.#turns.run('names', async () => {
+      const doomed = this.#store
+        .list()
+        .filter(({ id, references, createdAt }) => {
+          if ((!all && references.length > 0) || this.#users(id).length > 0) return false;
+          if (untilMs !== undefined && (createdAt === null || Date.parse(createdAt) >= untilMs)) return false;
+          return hasLabels(this.#store.get(id)?.config, labels);
+        })
+        .map(({ id }) => id);
+      const pruned: Pruned = {
+        untagged: doomed.flatMap((id) => this.#store.referencesOf(id)),
+        removed: doomed,
+        reclaimedBytes: this.#ownBytes(new Set(doomed)),
+      };
+      if (dryRun) return pruned;
+      await this.#store.untag(pruned.untagged);
+      const removed: Digest[] = [];
+      for (const id of doomed) {
+        // A container may have begun to use it meanwhile.
+        if (this.#users(id).length > 0) continue;
+        await this.#store.remove(id);
+        removed.push(id);
+      }
+      return { ...pruned, removed };
+    });
+  }
+
+  /** Of the layers, with their blobs, that no other image has. */
+  #ownBytes(ids: ReadonlySet<Digest>): number {
+    const others = this.#store.usedLayers(ids);
+    const own = new Set([...ids].flatMap((id) => this.#store.get(id)?.chainIds ?? []).filter((chainId) => !others.has(chainId)));
+    return [...own].reduce((sum, chainId) => {
+      const layer = this.#layers.get(chainId);
+      return sum + (layer === undefined ? 0 : layer.sizeBytes + (layer.blob?.sizeBytes ?? 0));
+    }, 0);
+  }
+
   #requireUnused(id: Digest, text: string): void {
     const users = this.#users(id);
     if (users.length === 0) return;
@@ -168,107 +209,33 @@ export class ImageService {
     );
   }
 
-  async #importRootfs(source: LayerSource, options: ImportOptions & { reference: string }): Promise<ImageSummary> {
-    return await this.#withLayers(async (pin, chain) => {
-      const layer = await this.#layers.add(source, [], { pin, signal: options.signal });
-      chain.push(layer.chainId);
-      await this.#requireRootfs(layer.chainId, source.name);
-      const config = rootfsConfig(layer.diffId, source.name, options.command);
-      const bytes = new TextEncoder().encode(JSON.stringify(config));
-      return await this.#keep(bytes, config, chain, { reference: options.reference, came: 'import' });
+  async #record({ configBytes, manifest, repositoryDigest }: ImageParts, chainIds: readonly Digest[]): Promise<ImageRecord> {
+    return {
+      id: await this.#content.put(configBytes),
+      chainIds: [...chainIds],
+      importedAt: new Date().toISOString(),
+      manifest: manifest === undefined ? null : await this.#keepManifest(manifest, chainIds),
+      repositoryDigests: repositoryDigest === undefined ? [] : [repositoryDigest],
+    };
+  }
+
+  /** Null where a layer was here already, as other bytes: a manifest without its blobs is of no use to anyone. */
+  async #keepManifest(
+    { bytes, mediaType, layers }: NonNullable<ImageParts['manifest']>,
+    chainIds: readonly Digest[],
+  ): Promise<BlobRecord | null> {
+    const whole = layers.every(({ digest }, index) => {
+      const chainId = chainIds[index];
+      return chainId !== undefined && this.#layers.get(chainId)?.blob?.digest === digest;
     });
-  }
-
-  /** An archive of images is no root file system: taken for one it would make an image in which nothing can start. */
-  async #requireRootfs(chainId: Digest, name: string): Promise<void> {
-    const { entries } = await this.#addon.listLayer(this.#layout.layerDiff(chainId), '/');
-    const names = new Set(entries.map((entry) => entry.name));
-    if (names.has('oci-layout')) {
-      throw new StrataError('IMAGE_INVALID', `${name} holds an OCI image layout, not a root file system`, {
-        hint: 'Unpack it into a directory and import that directory.',
-      });
-    }
-    if (names.has('manifest.json') && !['bin', 'etc', 'usr', 'lib'].some((directory) => names.has(directory))) {
-      throw new StrataError('IMAGE_INVALID', `${name} holds saved images ("docker save"), not a root file system`, {
-        hint: 'Import what "docker export" writes, or make an OCI layout of it: skopeo copy docker-archive:FILE oci:DIRECTORY:NAME',
-      });
-    }
-  }
-
-  async #keep(
-    configBytes: Uint8Array,
-    config: ImageConfig,
-    chainIds: Digest[],
-    naming: { reference: string; came: 'import' | 'pull' },
-  ): Promise<ImageSummary> {
-    return await this.#turns.run('names', async () => {
-      const id = await this.#content.put(configBytes);
-      return await this.#store.add({ id, chainIds, importedAt: new Date().toISOString() }, config, naming);
-    });
-  }
-
-  /** Layers that `add` puts into `chain` are held until they belong to an image; of a failed import none stays. */
-  async #withLayers<T>(add: (pin: LayerPin, chain: Digest[]) => Promise<T>): Promise<T> {
-    const pin = this.#layers.pin();
-    const chain: Digest[] = [];
-    try {
-      return await add(pin, chain);
-    } finally {
-      pin.release();
-      await this.#layers.removeUnused(chain.toReversed(), this.#store.usedLayers());
-    }
-  }
-
-  async #withSpool<T>(use: (spool: { path: string; file: FileHandle }) => Promise<T>): Promise<T> {
-    const path = join(this.#layout.temporary, `spool-${randomBytes(8).toString('hex')}`);
-    const file = await open(path, 'wx', 0o600);
-    try {
-      return await use({ path, file });
-    } finally {
-      await file.close();
-      await rm(path, { force: true });
-    }
+    return whole ? { digest: await this.#content.put(bytes), mediaType, sizeBytes: bytes.byteLength } : null;
   }
 }
 
-async function spoolFrom(source: ByteSource, file: FileHandle, signal: AbortSignal): Promise<void> {
-  try {
-    for await (const chunk of source) {
-      if (signal.aborted) throw new StrataError('CANCELLED', 'the import was cancelled');
-      await file.write(chunk);
-    }
-  } catch (error) {
-    throw fromNative(error, 'receive the archive');
-  }
-}
-
-function rootfsConfig(diffId: Digest, name: string, command: readonly string[] | undefined): ImageConfig {
-  const created = new Date().toISOString();
-  return {
-    created,
-    architecture: imageArchitecture(),
-    os: 'linux',
-    config: command === undefined ? {} : { Cmd: [...command] },
-    rootfs: { type: 'layers', diff_ids: [digestSchema.parse(diffId)] },
-    history: [{ created, created_by: 'strata import', comment: `imported from ${name}` }],
-  };
-}
-
-function requireReference(reference: string | undefined): string {
-  if (reference === undefined)
-    throw new StrataError('REFERENCE_INVALID', 'the image needs a name', { hint: 'Give a name such as "debian:12".' });
-  return normalizeReference(reference);
-}
-
-async function requireDirectory(path: string): Promise<void> {
-  try {
-    if ((await stat(path)).isDirectory()) return;
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    throw new StrataError('PATH_NOT_FOUND', `'${path}' cannot be read on the host (${error.code})`, {
-      hint: "The path is the host's on which the helper runs.",
-      details: { path },
-    });
-  }
-  throw new StrataError('PATH_NOT_FOUND', `'${path}' is not a directory`, { details: { path } });
+function hasLabels(config: ImageConfig | undefined, wanted: readonly string[]): boolean {
+  const labels = new Map(Object.entries(config?.config?.Labels ?? {}));
+  return wanted.every((label) => {
+    const at = label.indexOf('=');
+    return at === -1 ? labels.has(label) : labels.get(label.slice(0, at)) === label.slice(at + 1);
+  });
 }

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EventHub } from '../events/hub.ts';
 import { imageSubject } from '../events/subjects.ts';
@@ -6,6 +6,7 @@ import type { Logger } from '../log.ts';
 import {
   type Digest,
   digestSchema,
+  type HistoryEntry,
   type ImageConfig,
   type ImageDetails,
   type ImageSummary,
@@ -15,11 +16,13 @@ import {
 } from '../protocol/index.ts';
 import { isTemporaryName } from '../store/atomicFile.ts';
 import { hexOf, type Layout } from '../store/layout.ts';
-import { DamagedRecordError, readRecord, writeRecordDurable } from '../store/record.ts';
+import { readRecord, writeRecordDurable } from '../store/record.ts';
 import type { ContentStore } from './contentStore.ts';
+import { imageHistory } from './history.ts';
 import { cut, timeOf } from './imageText.ts';
 import type { LayerStore } from './layerStore.ts';
-import { type ImageRecord, imageFormat, type NamesRecord, namesFormat } from './records.ts';
+import { NameTable } from './nameTable.ts';
+import { type ImageRecord, imageFormat, type NamesRecord } from './records.ts';
 import { imageSelectors } from './reference.ts';
 
 /** An image as the rest of the helper sees it. */
@@ -31,7 +34,7 @@ export interface Image {
 }
 
 interface Entry extends Image {
-  readonly record: ImageRecord;
+  record: ImageRecord;
   readonly sizeBytes: number;
   revision: number;
 }
@@ -51,7 +54,7 @@ export class ImageStore {
   readonly #images = new Map<Digest, Entry>();
   /** Layers of the images that cannot be read. */
   readonly #damaged = new Map<Digest, readonly Digest[]>();
-  #names: NamesRecord = { references: {}, embedded: {} };
+  readonly #names: NameTable;
 
   constructor(options: { layout: Layout; content: ContentStore; layers: LayerStore; hub: EventHub; log: Logger }) {
     this.#layout = options.layout;
@@ -59,6 +62,7 @@ export class ImageStore {
     this.#layers = options.layers;
     this.#hub = options.hub;
     this.#log = options.log;
+    this.#names = new NameTable({ layout: options.layout, log: options.log });
   }
 
   async open(): Promise<void> {
@@ -68,10 +72,7 @@ export class ImageStore {
       if (isTemporaryName(name)) await this.#removeHalf(path);
       else if (/^[0-9a-f]{64}\.json$/.test(name)) await this.#load(digestSchema.parse(`sha256:${name.slice(0, 64)}`), path);
     }
-    const names = await this.#readNames();
-    if (names === undefined) return;
-    const references = Object.entries(names.references).filter(([, id]) => this.#images.has(id) || this.#damaged.has(id));
-    this.#names = { ...names, references: Object.fromEntries(references) };
+    await this.#names.open((id) => this.#images.has(id) || this.#damaged.has(id));
   }
 
   /** What a crash left of a write. A disk that became read-only must not keep the helper from its start. */
@@ -93,7 +94,23 @@ export class ImageStore {
 
   details(id: Digest): ImageDetails {
     const entry = this.#entry(id);
-    return { ...this.#summary(entry), config: entry.config, chainIds: [...entry.chainIds] };
+    const { manifest, repositoryDigests } = entry.record;
+    return {
+      ...this.#summary(entry),
+      config: entry.config,
+      chainIds: [...entry.chainIds],
+      manifest: manifest?.digest ?? null,
+      repositoryDigests: [...repositoryDigests],
+    };
+  }
+
+  /** Newest first. */
+  history(id: Digest): HistoryEntry[] {
+    const { config, chainIds } = this.#entry(id);
+    return imageHistory(
+      config,
+      chainIds.map((chainId) => this.#layers.require(chainId)),
+    );
   }
 
   get(id: Digest): Image | undefined {
@@ -102,7 +119,7 @@ export class ImageStore {
 
   /** Of the image that has this name, also where it cannot be read. */
   idOf(reference: string): Digest | undefined {
-    return Object.hasOwn(this.#names.references, reference) ? this.#names.references[reference] : undefined;
+    return this.#names.get(reference);
   }
 
   /** Those that are here and cannot be read. */
@@ -116,10 +133,7 @@ export class ImageStore {
   }
 
   referencesOf(id: Digest): string[] {
-    return Object.entries(this.#names.references)
-      .filter(([, target]) => target === id)
-      .map(([reference]) => reference)
-      .sort();
+    return this.#names.of(id);
   }
 
   /** What a person named, and by which name where it was one. */
@@ -150,32 +164,54 @@ export class ImageStore {
     { reference, came }: { reference: string; came: 'import' | 'pull' },
   ): Promise<ImageSummary> {
     const known = this.#images.get(record.id);
-    if (known === undefined) {
-      await writeRecordDurable(this.#layout.image(record.id), imageFormat, record);
-      this.#images.set(record.id, this.#newEntry(record, config));
+    const kept = known === undefined ? record : merge(known.record, record);
+    if (kept !== known?.record) {
+      await writeRecordDurable(this.#layout.image(record.id), imageFormat, kept);
+      if (known === undefined) this.#images.set(record.id, this.#newEntry(record, config));
+      else known.record = kept;
       this.#damaged.delete(record.id);
     }
-    const before = this.idOf(reference);
-    if (before !== record.id) {
-      await this.#writeNames({ ...this.#names, references: { ...this.#names.references, [reference]: record.id } });
-    }
-    if (before !== undefined && before !== record.id) this.#changed(before, { action: 'untag', reference });
-    const isOnlyName = came === 'import' && known !== undefined && before !== record.id;
+    const moved = await this.#point(reference, record.id);
+    const isOnlyName = came === 'import' && known !== undefined && moved;
     this.#changed(record.id, { action: isOnlyName ? 'tag' : came, reference });
     return this.summary(record.id);
   }
 
+  /** Gives an image one more name; the name's old image loses it. */
+  async tag(id: Digest, reference: string): Promise<ImageSummary> {
+    const { id: target } = this.#entry(id);
+    if (await this.#point(reference, target)) this.#changed(target, { action: 'tag', reference });
+    return this.summary(target);
+  }
+
+  /** Remembers that a registry has it: "registry/repository@sha256:…". */
+  async noteRepositoryDigest(id: Digest, repositoryDigest: string): Promise<void> {
+    const entry = this.#entry(id);
+    const record = merge(entry.record, { ...entry.record, repositoryDigests: [repositoryDigest] });
+    if (record === entry.record) return;
+    await writeRecordDurable(this.#layout.image(id), imageFormat, record);
+    entry.record = record;
+  }
+
+  /** Whether the name is a new one of this image. */
+  async #point(reference: string, id: Digest): Promise<boolean> {
+    const before = this.idOf(reference);
+    if (before === id) return false;
+    await this.#names.set(reference, id);
+    if (before !== undefined) this.#changed(before, { action: 'untag', reference });
+    return true;
+  }
+
   async untag(references: readonly string[]): Promise<void> {
-    const doomed = new Set(references);
-    const touched = references.map((reference) => ({ reference, id: this.#names.references[reference] }));
-    const left = Object.entries(this.#names.references).filter(([reference]) => !doomed.has(reference));
-    await this.#writeNames({ ...this.#names, references: Object.fromEntries(left) });
+    const touched = references.map((reference) => ({ reference, id: this.idOf(reference) }));
+    await this.#names.remove(new Set(references));
     for (const { reference, id } of touched) if (id !== undefined) this.#changed(id, { action: 'untag', reference });
   }
 
   /** Forgets the image and its layers that nothing else uses. It has no name any more. */
   async remove(id: Digest): Promise<void> {
     const chainIds = this.#damaged.get(id) ?? this.#entry(id).chainIds;
+    const manifest = this.#images.get(id)?.record.manifest?.digest;
     // Out of sight first: who asks from now on does not find it, so nobody can begin to use it.
     this.#images.delete(id);
     this.#damaged.delete(id);
@@ -185,6 +221,7 @@ export class ImageStore {
       this.#hub.publish('image.removed', { id });
     }
     await this.#content.remove(id);
+    if (manifest !== undefined && !this.usedBlobs().has(manifest)) await this.#content.remove(manifest);
     await this.#layers.removeUnused(chainIds.toReversed(), this.usedLayers());
   }
 
@@ -193,39 +230,24 @@ export class ImageStore {
     return new Set([...this.#images.keys(), ...this.#damaged.keys()]);
   }
 
-  usedLayers(): Set<Digest> {
-    const whole = [...this.#images.values()].flatMap((image) => image.chainIds);
+  /** Blobs of the content store that are an image's own: those of its layers are the layers'. */
+  usedBlobs(): Set<Digest> {
+    const manifests = [...this.#images.values()].flatMap(({ record }) => (record.manifest === null ? [] : [record.manifest.digest]));
+    return new Set([...this.ids(), ...manifests]);
+  }
+
+  /** By all images, or by those that are not among `without`. */
+  usedLayers(without: ReadonlySet<Digest> = new Set()): Set<Digest> {
+    const whole = [...this.#images.values()].filter(({ id }) => !without.has(id)).flatMap((image) => image.chainIds);
     return new Set([...whole, ...[...this.#damaged.values()].flat()]);
   }
 
   embedded(name: string): NamesRecord['embedded'][string] | undefined {
-    return Object.hasOwn(this.#names.embedded, name) ? this.#names.embedded[name] : undefined;
+    return this.#names.embedded(name);
   }
 
   async rememberEmbedded(name: string, value: NamesRecord['embedded'][string]): Promise<void> {
-    await this.#writeNames({ ...this.#names, embedded: { ...this.#names.embedded, [name]: value } });
-  }
-
-  get #namesPath(): string {
-    return join(this.#layout.images, 'names.json');
-  }
-
-  /** Without its names an image is still there by its id; a table that cannot be read must not keep the helper from its start. */
-  async #readNames(): Promise<NamesRecord | undefined> {
-    try {
-      return await readRecord(this.#namesPath, namesFormat);
-    } catch (error) {
-      if (!(error instanceof DamagedRecordError)) throw error;
-      const aside = `${this.#namesPath}.damaged-${Date.now()}`;
-      await rename(this.#namesPath, aside);
-      this.#log.error({ err: error, path: aside }, 'the table of image names is damaged and was put aside: images have no names');
-      return undefined;
-    }
-  }
-
-  async #writeNames(names: NamesRecord): Promise<void> {
-    await writeRecordDurable(this.#namesPath, namesFormat, names);
-    this.#names = names;
+    await this.#names.rememberEmbedded(name, value);
   }
 
   async #load(id: Digest, path: string): Promise<void> {
@@ -282,6 +304,21 @@ export class ImageStore {
       revision: entry.revision,
     };
   }
+}
+
+const mostRepositoryDigests = 50;
+
+/** What is known of an image after it came once more; the same object where that is nothing new. */
+function merge(known: ImageRecord, { manifest, repositoryDigests }: ImageRecord): ImageRecord {
+  const isNew = manifest !== null && manifest.digest !== known.manifest?.digest;
+  const before = known.repositoryDigests;
+  const added = repositoryDigests.filter((digest) => !before.includes(digest));
+  if (!isNew && added.length === 0) return known;
+  return {
+    ...known,
+    manifest: isNew ? manifest : known.manifest,
+    repositoryDigests: [...before, ...added].slice(-mostRepositoryDigests),
+  };
 }
 
 export function damaged(id: Digest): StrataError {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rename } from 'node:fs/promises';
+import { constants, copyFile, mkdir, open, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../log.ts';
 import type { Addon, AppliedLayer } from '../native/addon.ts';
@@ -8,8 +8,8 @@ import { type Digest, digestSchema, StrataError } from '../protocol/index.ts';
 import { syncDirectory } from '../store/atomicFile.ts';
 import type { Layout } from '../store/layout.ts';
 import { readRecord, writeRecordDurable } from '../store/record.ts';
-import { chainIdsOf } from './contentStore.ts';
-import { type LayerRecord, layerFormat } from './records.ts';
+import { type ContentStore, chainIdsOf } from './contentStore.ts';
+import { type BlobRecord, type LayerRecord, layerFormat } from './records.ts';
 
 export interface LayerSource {
   /** A path of the host, or a descriptor that is read to its end. */
@@ -18,6 +18,12 @@ export interface LayerSource {
   readonly name: string;
   /** Whether .wh. names delete: so in a layer of an image, not in the tar of a root file system. */
   readonly whiteouts: boolean;
+}
+
+/** The file that an archive is, to be kept as the layer's blob: moved there, copied from where others may write, or held there already. */
+export interface BlobToKeep {
+  readonly mediaType: string;
+  readonly take: 'move' | 'copy' | 'held';
 }
 
 /** What an archive must turn out to be: its own digest and that of the tar in it. */
@@ -41,13 +47,15 @@ export interface LayerPin {
 export class LayerStore {
   readonly #layout: Layout;
   readonly #addon: Addon;
+  readonly #content: ContentStore;
   readonly #log: Logger;
   readonly #records = new Map<Digest, LayerRecord>();
   readonly #pins = new Map<Digest, number>();
 
-  constructor(options: { layout: Layout; addon: Addon; log: Logger }) {
+  constructor(options: { layout: Layout; addon: Addon; content: ContentStore; log: Logger }) {
     this.#layout = options.layout;
     this.#addon = options.addon;
+    this.#content = options.content;
     this.#log = options.log;
   }
 
@@ -88,6 +96,11 @@ export class LayerStore {
     return [...this.#records.keys()];
   }
 
+  /** Layers of equal content over different ones share their blob. */
+  usedBlobs(): Set<Digest> {
+    return new Set([...this.#records.values()].flatMap(({ blob }) => (blob === null ? [] : [blob.digest])));
+  }
+
   /** The layer, for people who name it. */
   require(chainId: Digest): LayerRecord {
     const record = this.#records.get(chainId);
@@ -112,23 +125,28 @@ export class LayerStore {
     };
   }
 
-  /** Unpacks an archive on top of `below` (the chain so far); the layer is pinned when this resolves. */
+  /**
+   * Unpacks an archive on top of `below` (the chain so far); the layer is pinned when this resolves. With `keep` the archive is a path, and
+   * what `expected` says of it becomes the layer's blob; a file that is moved is gone from its path then.
+   */
   async add(
     source: LayerSource,
     below: readonly Digest[],
-    options: { pin: LayerPin; signal: AbortSignal; expected?: ExpectedLayer },
+    options: { pin: LayerPin; signal: AbortSignal; expected?: ExpectedLayer; keep?: BlobToKeep },
   ): Promise<LayerRecord> {
     const work = join(this.#layout.temporary, `layer-${randomBytes(8).toString('hex')}`);
     const diff = join(work, 'diff');
     // 0755: the layer's root is the container's "/", unless the archive says otherwise.
     await mkdir(diff, { recursive: true, mode: 0o755 });
     try {
-      const applied = await this.#apply(source, diff, options.signal);
+      const file = options.keep === undefined ? undefined : await ownFile(source, options.keep.take, work);
+      const applied = await this.#apply({ ...source, archive: file ?? source.archive }, diff, options.signal);
       options.signal.throwIfAborted();
       if (options.expected !== undefined) requireExpected(applied, options.expected, source.name);
-      const record = layerRecord(applied, below);
+      const blob = options.keep === undefined ? null : blobRecord(applied, options.keep.mediaType);
+      const record = layerRecord(applied, below, blob);
       options.pin.add(record.chainId);
-      return await this.#place(work, record);
+      return await this.#place(work, record, file);
     } finally {
       await this.#removeTree(work);
     }
@@ -137,10 +155,13 @@ export class LayerStore {
   async removeUnused(candidates: readonly Digest[], used: ReadonlySet<Digest>): Promise<Digest[]> {
     const removed: Digest[] = [];
     for (const chainId of candidates) {
-      if (used.has(chainId) || this.#pins.has(chainId) || !this.#records.delete(chainId)) continue;
+      const record = this.#records.get(chainId);
+      if (record === undefined || used.has(chainId) || this.#pins.has(chainId)) continue;
+      this.#records.delete(chainId);
       const doomed = join(this.#layout.temporary, `removed-${randomBytes(8).toString('hex')}`);
       await rename(this.#layout.layer(chainId), doomed);
       await this.#removeTree(doomed);
+      if (record.blob !== null) await this.#removeBlob(record.blob);
       removed.push(chainId);
     }
     return removed;
@@ -158,22 +179,57 @@ export class LayerStore {
     }
   }
 
-  async #place(work: string, record: LayerRecord): Promise<LayerRecord> {
+  async #place(work: string, record: LayerRecord, file: string | undefined): Promise<LayerRecord> {
+    const { blob } = record;
+    const release = blob === null ? () => {} : this.#content.hold(blob.digest);
+    let placed: LayerRecord;
+    try {
+      if (blob !== null && file !== undefined && file !== this.#content.path(blob.digest)) await this.#content.adopt(file, blob.digest);
+      placed = await this.#placeDirectory(work, record);
+    } catch (error) {
+      throw fromNative(error, `keep layer ${record.chainId}`);
+    } finally {
+      release();
+    }
+    // The layer was here, with a blob of other bytes.
+    if (blob !== null && placed.blob?.digest !== blob.digest) await this.#removeBlob(blob);
+    return placed;
+  }
+
+  async #removeBlob({ digest }: BlobRecord): Promise<void> {
+    if (!this.usedBlobs().has(digest)) await this.#content.remove(digest);
+  }
+
+  async #placeDirectory(work: string, record: LayerRecord): Promise<LayerRecord> {
     const known = this.#records.get(record.chainId);
-    if (known !== undefined) return known;
+    if (known !== undefined) return await this.#enrich(known, record);
     await writeRecordDurable(join(work, 'layer.json'), layerFormat, record);
     try {
       await rename(work, this.#layout.layer(record.chainId));
     } catch (error) {
       // The same layer came in twice at once and the other was first.
       const first = this.#records.get(record.chainId);
-      if (first !== undefined) return first;
-      if (!hasCode(error, 'ENOTEMPTY') && !hasCode(error, 'EEXIST')) throw fromNative(error, `keep layer ${record.chainId}`);
+      if (first !== undefined) return await this.#enrich(first, record);
+      if (!hasCode(error, 'ENOTEMPTY') && !hasCode(error, 'EEXIST')) throw error;
       // The directory is there, complete as all are, but its record was not readable: it gets this one.
       await writeRecordDurable(this.#recordPath(record.chainId), layerFormat, record);
     }
     this.#records.set(record.chainId, record);
     await syncDirectory(this.#layout.layers);
+    return record;
+  }
+
+  /** A layer that is here without a blob gets the one that came now. */
+  async #enrich(known: LayerRecord, { blob }: LayerRecord): Promise<LayerRecord> {
+    if (known.blob !== null || blob === null) return known;
+    return await this.setBlob(known.chainId, blob);
+  }
+
+  /** The blob is in the content store, held. */
+  async setBlob(chainId: Digest, blob: BlobRecord): Promise<LayerRecord> {
+    const record = { ...this.require(chainId), blob };
+    await writeRecordDurable(this.#recordPath(chainId), layerFormat, record);
+    this.#records.set(chainId, record);
     return record;
   }
 
@@ -203,7 +259,31 @@ function requireExpected({ digest, diffId }: AppliedLayer, expected: ExpectedLay
   });
 }
 
-function layerRecord(applied: AppliedLayer, below: readonly Digest[]): LayerRecord {
+/** The file to unpack and then to keep: what others may write meanwhile is copied first. */
+async function ownFile({ archive, name }: LayerSource, take: BlobToKeep['take'], work: string): Promise<string> {
+  if (typeof archive !== 'string') throw new StrataError('INTERNAL', `${name} is no file that can be kept`);
+  if (take !== 'copy') return archive;
+  const own = join(work, 'blob');
+  try {
+    // Whoever made it may have put a FIFO in its place, which a plain copy would wait for.
+    const from = await open(archive, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      if (!(await from.stat()).isFile()) throw new StrataError('IMAGE_INVALID', `${name} is no regular file`);
+      await copyFile(`/proc/self/fd/${from.fd}`, own, constants.COPYFILE_FICLONE);
+    } finally {
+      await from.close();
+    }
+  } catch (error) {
+    throw fromNative(error, `copy ${name}`, archiveCodes);
+  }
+  return own;
+}
+
+function blobRecord({ digest, compressedBytes }: AppliedLayer, mediaType: string): BlobRecord {
+  return { digest: digestSchema.parse(digest), mediaType, sizeBytes: compressedBytes };
+}
+
+function layerRecord(applied: AppliedLayer, below: readonly Digest[], blob: BlobRecord | null): LayerRecord {
   const diffId = digestSchema.parse(applied.diffId);
   const under = below.at(-1);
   // The chain of two: what is below as a whole, and this layer.
@@ -211,7 +291,7 @@ function layerRecord(applied: AppliedLayer, below: readonly Digest[]): LayerReco
   return {
     chainId,
     diffId,
-    digest: digestSchema.parse(applied.digest),
+    blob,
     sizeBytes: applied.sizeBytes,
     entries: applied.entries,
     createdAt: new Date().toISOString(),

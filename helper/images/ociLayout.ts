@@ -17,7 +17,9 @@ export interface OciImage {
   /** The bytes as they are: their digest is the image's id. */
   readonly configBytes: Uint8Array;
   readonly config: ImageConfig;
-  readonly layers: readonly { readonly path: string; readonly digest: Digest; readonly diffId: Digest }[];
+  readonly layers: readonly { readonly path: string; readonly digest: Digest; readonly mediaType: string; readonly diffId: Digest }[];
+  /** As it is in the layout. */
+  readonly manifest: { readonly bytes: Uint8Array; readonly mediaType: string; readonly layers: readonly Descriptor[] };
   /** The name that the layout itself gives it. */
   readonly name: string | undefined;
 }
@@ -27,7 +29,8 @@ export async function readOciLayout(directory: string, options: { name?: string 
   await readJson(join(directory, 'oci-layout'), layoutSchema, 'oci-layout');
   const index = await readJson(join(directory, 'index.json'), indexSchema, 'index.json');
   const descriptor = await chooseManifest(directory, index.manifests, options);
-  const manifest = parse(await readBlob(directory, descriptor), manifestSchema, `manifest ${descriptor.digest}`);
+  const manifestBytes = await readBlob(directory, descriptor);
+  const manifest = parse(manifestBytes, manifestSchema, `manifest ${descriptor.digest}`);
   const configBytes = await readBlob(directory, manifest.config);
   const config = parse(configBytes, imageConfigSchema, `config ${manifest.config.digest}`);
   const diffIds = config.rootfs.diff_ids;
@@ -37,9 +40,10 @@ export async function readOciLayout(directory: string, options: { name?: string 
   const layers = manifest.layers.map((layer, index_) => {
     const diffId = diffIds[index_];
     if (diffId === undefined) throw invalid('its config names too few layers');
-    return { path: blobPath(directory, layer.digest), digest: layer.digest, diffId };
+    return { path: blobPath(directory, layer.digest), digest: layer.digest, mediaType: layer.mediaType, diffId };
   });
-  return { configBytes, config, layers, name: nameOf(descriptor) };
+  const kept = { bytes: manifestBytes, mediaType: descriptor.mediaType, layers: manifest.layers };
+  return { configBytes, config, layers, manifest: kept, name: nameOf(descriptor) };
 }
 
 /** One manifest: the named one, else the only one; through an index of platforms to this host's. */

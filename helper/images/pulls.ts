@@ -8,14 +8,15 @@ import {
   normalizeReference,
   type PullLayer,
   type RegistryCredentials,
+  repositoryOf,
   StrataError,
 } from '../protocol/index.ts';
 import { Slots } from '../slots.ts';
 import { hexOf, type Layout } from '../store/layout.ts';
 import { KeyedMutex } from '../store/mutex.ts';
-import { chainIdsOf } from './contentStore.ts';
+import { type ContentStore, chainIdsOf } from './contentStore.ts';
 import { type ImageService, imageArchitecture } from './imageService.ts';
-import type { LayerPin, LayerStore } from './layerStore.ts';
+import type { BlobToKeep, LayerPin, LayerStore } from './layerStore.ts';
 import type { Descriptor, Platform } from './manifest.ts';
 import { downloadBlob } from './registry/blobDownload.ts';
 import type { RegistrySettings } from './registry/registrySettings.ts';
@@ -46,6 +47,7 @@ const partialsLastMs = 24 * 60 * 60_000;
 export class ImagePulls {
   readonly #directory: string;
   readonly #settings: RegistrySettings;
+  readonly #content: ContentStore;
   readonly #layers: LayerStore;
   readonly #service: ImageService;
   readonly #log: Logger;
@@ -53,9 +55,17 @@ export class ImagePulls {
   readonly #downloads = new Slots(downloadsAtOnce);
   readonly #unpacks = new Slots(unpacksAtOnce);
 
-  constructor(options: { layout: Layout; settings: RegistrySettings; layers: LayerStore; service: ImageService; log: Logger }) {
+  constructor(options: {
+    layout: Layout;
+    settings: RegistrySettings;
+    content: ContentStore;
+    layers: LayerStore;
+    service: ImageService;
+    log: Logger;
+  }) {
     this.#directory = options.layout.partialBlobs;
     this.#settings = options.settings;
+    this.#content = options.content;
     this.#layers = options.layers;
     this.#service = options.service;
     this.#log = options.log;
@@ -82,9 +92,15 @@ export class ImagePulls {
     const { credentials, signal } = options;
     const image = await findRemoteImage(endpoints, { name, platform, credentials, signal });
     try {
-      return await this.#service.assemble(reference, async (pin, chain) => {
+      return await this.#service.assemble({ reference, came: 'pull' }, async (pin, chain) => {
         await this.#bringLayers(image, pin, chain, options);
-        return { configBytes: image.configBytes, config: image.config };
+        const { configBytes, config, layers } = image;
+        return {
+          configBytes,
+          config,
+          manifest: { ...image.manifest, layers },
+          repositoryDigest: `${repositoryOf(reference)}@${image.digest}`,
+        };
       });
     } finally {
       image.client.close();
@@ -138,22 +154,36 @@ export class ImagePulls {
         tell({ state: 'present', doneBytes: layer.size });
         return;
       }
+      const unpack = async (path: string, take: BlobToKeep['take']): Promise<void> => {
+        await this.#unpacks.run(async () => {
+          tell({ state: 'unpacking', doneBytes: layer.size });
+          await this.#unpack(path, take, { layer, diffId, below }, pin, signal);
+        });
+        tell({ state: 'done' });
+      };
+      // The same content may be here over other layers.
+      const release = this.#content.hold(layer.digest);
+      try {
+        if ((await this.#content.sizeOf(layer.digest)) !== undefined) return await unpack(this.#content.path(layer.digest), 'held');
+      } finally {
+        release();
+      }
       const path = join(this.#directory, hexOf(layer.digest));
       await this.#downloads.run(async () => {
         tell({ state: 'downloading' });
         await downloadBlob(client, repository, layer, { path, signal, onProgress: (doneBytes) => tell({ doneBytes }) });
       });
-      await this.#unpacks.run(async () => {
-        tell({ state: 'unpacking', doneBytes: layer.size });
-        await this.#unpack(path, { layer, diffId, below }, pin, signal);
-      });
-      tell({ state: 'done' });
+      await unpack(path, 'move');
     });
   }
 
-  /** The digest is compared here, in the same pass that unpacks: a blob that is not what it says goes, so that the next pull brings it anew. */
+  /**
+   * The digest is compared here, in the same pass that unpacks: a blob that is not what it says goes, so that the next pull brings it anew.
+   * One that is stays, as the layer's.
+   */
   async #unpack(
     path: string,
+    take: BlobToKeep['take'],
     { layer, diffId, below }: { layer: Descriptor; diffId: Digest; below: readonly Digest[] },
     pin: LayerPin,
     signal: AbortSignal,
@@ -163,6 +193,7 @@ export class ImagePulls {
         pin,
         signal,
         expected: { digest: layer.digest, diffId },
+        keep: { mediaType: layer.mediaType, take },
       });
     } catch (error) {
       // Also where it could not be unpacked, unless that was the disk's fault or the person's wish: it may be damaged.
@@ -170,7 +201,6 @@ export class ImagePulls {
         await rm(path, { force: true });
       throw error;
     }
-    await rm(path, { force: true });
   }
 }
 

@@ -2,6 +2,7 @@ import { close, read } from 'node:fs';
 import { promisify } from 'node:util';
 import type { ByteStream } from '../containers/byteStream.ts';
 import type { ContainerRegistry } from '../containers/registry.ts';
+import { stepsOfLayers } from '../images/history.ts';
 import type { Image, ImageStore } from '../images/imageStore.ts';
 import { cut, timeOf } from '../images/imageText.ts';
 import type { LayerStore } from '../images/layerStore.ts';
@@ -17,7 +18,7 @@ import {
   StrataError,
 } from '../protocol/index.ts';
 import type { Layout } from '../store/layout.ts';
-import { UsageCounter } from './usageCounter.ts';
+import type { UsageCounter } from './usageCounter.ts';
 
 const readChunkBytes = 128 * 1024;
 
@@ -30,13 +31,20 @@ export class LayerService {
   readonly #layers: LayerStore;
   readonly #usage: UsageCounter;
 
-  constructor(options: { layout: Layout; addon: Addon; registry: ContainerRegistry; images: ImageStore; layers: LayerStore }) {
+  constructor(options: {
+    layout: Layout;
+    addon: Addon;
+    registry: ContainerRegistry;
+    images: ImageStore;
+    layers: LayerStore;
+    counter: UsageCounter;
+  }) {
     this.#layout = options.layout;
     this.#addon = options.addon;
     this.#registry = options.registry;
     this.#images = options.images;
     this.#layers = options.layers;
-    this.#usage = new UsageCounter(options.addon);
+    this.#usage = options.counter;
   }
 
   async stack(params: Params<'layer.stack'>): Promise<Layer[]> {
@@ -104,12 +112,11 @@ export class LayerService {
   }
 
   #imageLayers(image: Image, above: number): Layer[] {
-    const made = (image.config.history ?? []).filter((entry) => entry.empty_layer !== true);
+    const steps = stepsOfLayers(image.config.history ?? [], image.chainIds.length);
     return image.chainIds
       .map((chainId, fromBottom): Layer => {
         const record = this.#layers.require(chainId);
-        // A history that does not tell of every layer tells of none for certain.
-        const history = made.length === image.chainIds.length ? made[fromBottom] : undefined;
+        const history = steps[fromBottom];
         return {
           reference: { kind: 'image', chainId },
           role: 'image',

@@ -15,10 +15,11 @@ export function normalizeReference(text: string): string {
   if (text.length > 255 || !pattern.test(text)) {
     throw new StrataError('REFERENCE_INVALID', `"${text}" is no image name`, { details: { reference: text } });
   }
-  const [tagged = '', digest] = withoutHub(text).split('@');
-  const tagAt = tagged.indexOf(':', tagged.lastIndexOf('/') + 1);
-  if (digest !== undefined) return `${tagAt === -1 ? tagged : tagged.slice(0, tagAt)}@${digest}`;
-  return tagAt === -1 ? `${tagged}:latest` : tagged;
+  const reference = withoutHub(text);
+  const repository = repositoryOf(reference);
+  const digest = reference.split('@')[1];
+  if (digest !== undefined) return `${repository}@${digest}`;
+  return reference === repository ? `${reference}:latest` : reference;
 }
 
 function withoutHub(text: string): string {
@@ -33,6 +34,13 @@ export function registryOf(reference: string): string {
   const slash = reference.indexOf('/');
   const head = reference.slice(0, Math.max(slash, 0));
   return isRegistryHost(head) ? head : DOCKER_HUB;
+}
+
+/** "debian" of "debian:12" and of "debian@sha256:…". */
+export function repositoryOf(reference: string): string {
+  const [tagged = ''] = reference.split('@');
+  const tagAt = tagged.indexOf(':', tagged.lastIndexOf('/') + 1);
+  return tagAt === -1 ? tagged : tagged.slice(0, tagAt);
 }
 
 export const DOCKER_HUB = 'docker.io';

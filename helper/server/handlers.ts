@@ -10,7 +10,9 @@ import type { EventHub } from '../events/hub.ts';
 import type { HostService } from '../host/hostService.ts';
 import type { ImageService } from '../images/imageService.ts';
 import type { ImageStore } from '../images/imageStore.ts';
+import type { ImageImports } from '../images/imports.ts';
 import type { ImagePulls } from '../images/pulls.ts';
+import type { DiskUsageService } from '../layers/diskUsage.ts';
 import type { LayerService } from '../layers/layerService.ts';
 import type { Logger } from '../log.ts';
 import { type MethodResult, type Params, PROTOCOL_VERSION, StrataError } from '../protocol/index.ts';
@@ -27,6 +29,7 @@ export interface Services {
   readonly hub: EventHub;
   readonly feed: EventFeed;
   readonly host: HostService;
+  readonly diskUsage: DiskUsageService;
   readonly registry: ContainerRegistry;
   readonly containers: ContainerService;
   readonly copies: ContainerCopies;
@@ -36,6 +39,7 @@ export interface Services {
   readonly sampler: StatsSampler;
   readonly images: ImageStore;
   readonly imageService: ImageService;
+  readonly imports: ImageImports;
   readonly pulls: ImagePulls;
   readonly layers: LayerService;
 }
@@ -61,10 +65,11 @@ type Part<Prefix extends string> = Pick<Handlers<Session>, Extract<keyof Handler
 type CopyMethod = 'container.archive.stat' | 'container.archive.get' | 'container.archive.put' | 'container.export' | 'container.diff';
 type StreamMethod = 'container.start' | 'container.run' | 'container.logs' | 'container.attach';
 
-function hostHandlers({ version, host }: Services): Pick<Handlers<Session>, 'hello' | 'host.info'> {
+function hostHandlers({ version, host, diskUsage }: Services): Pick<Handlers<Session>, 'hello'> & Part<'host'> {
   return {
     hello: (params, session) => hello(params, session, version),
     'host.info': () => host.info(),
+    'host.diskUsage': () => diskUsage.read(),
   };
 }
 
@@ -242,22 +247,26 @@ function statsHandlers({ registry, sampler }: Services): Part<'stats'> {
   };
 }
 
-function imageHandlers({ images, imageService, pulls }: Services): Part<'image'> {
+function imageHandlers({ images, imageService, imports, pulls }: Services): Part<'image'> {
   return {
     'image.list': () => ({ images: images.list() }),
     'image.inspect': ({ image }) => images.details(images.resolve(image).image.id),
+    'image.history': ({ image }) => ({ entries: images.history(images.resolve(image).image.id) }),
+    'image.tag': async ({ image, reference }) => ({ image: await imageService.tag(image, reference) }),
+    'image.prune': ({ all, untilMs, labels, dryRun }) =>
+      imageService.prune({ all: all ?? false, untilMs, labels: labels ?? [], dryRun: dryRun ?? false }),
     'image.openUpload': (_, session) => ({ stream: session.connection.openStream().id }),
     'image.import': async ({ source, reference, command }, session, signal) => {
       const options = { reference, command, signal };
       switch (source.kind) {
         case 'stream':
           return {
-            image: await withUpload(session.connection.stream(source.stream), signal, (bytes) => imageService.importStream(bytes, options)),
+            image: await withUpload(session.connection.stream(source.stream), signal, (bytes) => imports.stream(bytes, options)),
           };
         case 'directory':
-          return { image: await imageService.importDirectory(source.path, options) };
+          return { image: await imports.directory(source.path, options) };
         case 'ociLayout':
-          return { image: await imageService.importOciLayout(source.path, source.name, options) };
+          return { image: await imports.ociLayout(source.path, source.name, options) };
       }
     },
     'image.pull': async ({ reference, platform, credentials, progress }, session, signal) => {

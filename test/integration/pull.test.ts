@@ -38,7 +38,7 @@ beforeAll(async () => {
   await registry.push(layout.directory, 'app', 'test/zstd:1', ['--dest-compress-format', 'zstd']);
 }, 60_000);
 
-afterEach(() => forget(context.strata));
+afterEach(() => context.strata.forgetImages());
 
 afterAll(async () => {
   await registry[Symbol.asyncDispose]();
@@ -52,13 +52,6 @@ function pull(
   signal?: AbortSignal,
 ): Promise<MethodResult<'image.pull'>> {
   return strata.connection.request('image.pull', { reference, ...more }, signal === undefined ? {} : { signal });
-}
-
-/** The images of a test go after it, so that the next one finds nothing of them. */
-async function forget(strata: Strata): Promise<void> {
-  for (const { id, references } of (await strata.connection.request('image.list', {})).images) {
-    if (!references.includes('busybox:latest')) await strata.connection.request('image.remove', { image: id, force: true });
-  }
 }
 
 /** Of the manifest that the registry has. */
@@ -283,7 +276,7 @@ describe('a registry with a token service', () => {
     tokens.asked.length = 0;
     expect(await failure(pull(strata, reference))).toMatchObject({ code: 'REGISTRY_DENIED' });
     await pull(strata, reference, { credentials: { kind: 'password', username: 'me', password: 'secret' } });
-    await forget(strata);
+    await strata.forgetImages();
     await pull(strata, reference, { credentials: { kind: 'identityToken', token: 'identity' } });
     // One token serves the whole pull.
     expect(tokens.asked).toEqual(['GET', 'GET', 'POST']);

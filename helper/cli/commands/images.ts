@@ -1,38 +1,16 @@
 import { createReadStream, existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { formatBytes, type ImageSummary, type Layer, type Params, StrataError } from '../../protocol/index.ts';
+import { formatBytes, type ImageSummary, type Layer, type Params, repositoryOf, StrataError } from '../../protocol/index.ts';
 import type { Connection } from '../../wire/connection.ts';
 import { upload } from '../../wire/upload.ts';
 import { type Context, forEach, neither, print, printJson, withConnection } from '../context.ts';
-import { ago, table } from '../output.ts';
+import { ago, plainText, table } from '../output.ts';
 import { pullImage } from '../pull.ts';
 import { parseCommand, UsageError } from '../values.ts';
 
 export function addImageCommands(program: Command, context: () => Context): void {
-  program
-    .command('images')
-    .description('list images')
-    .option('-q, --quiet', 'ids only')
-    .option('--json', 'as JSON')
-    .action(async (flags: { quiet?: true; json?: true }) => {
-      const { images } = await withConnection(context(), (connection) => connection.request('image.list', {}));
-      if (flags.json === true) printJson(images);
-      else if (flags.quiet === true) print(images.map(({ id }) => `${shortId(id)}\n`).join(''));
-      else {
-        const now = Date.now();
-        const rows = images.flatMap((image) =>
-          (image.references.length === 0 ? ['<none>'] : image.references).map((name) => [
-            name,
-            shortId(image.id),
-            String(image.layerCount),
-            formatBytes(image.sizeBytes),
-            ago(image.createdAt, now),
-          ]),
-        );
-        print(table(['IMAGE', 'IMAGE ID', 'LAYERS', 'SIZE', 'CREATED'], rows));
-      }
-    });
+  addList(program, context);
   program
     .command('rmi')
     .description('remove names of images, and images')
@@ -60,8 +38,94 @@ export function addImageCommands(program: Command, context: () => Context): void
         lines: ({ id }) => [id],
       });
     });
+  program
+    .command('tag')
+    .description('give an image one more name')
+    .argument('<image>')
+    .argument('<name>')
+    .action(async (image: string, reference: string) => {
+      await withConnection(context(), (connection) => connection.request('image.tag', { image, reference }));
+    });
+  addHistory(program, context);
   addImport(program, context);
   addLayers(program, context);
+}
+
+function addList(program: Command, context: () => Context): void {
+  program
+    .command('images')
+    .description('list images')
+    .argument('[name]', 'only these: a repository or a whole name; * and ? stand for what one may not know')
+    .option('-q, --quiet', 'ids only')
+    .option('--dangling', 'only those without a name')
+    .option('--no-trunc', 'whole ids')
+    .option('--json', 'as JSON')
+    .action(async (name: string | undefined, flags: { quiet?: true; dangling?: true; trunc: boolean; json?: true }) => {
+      const { images } = await withConnection(context(), (connection) => connection.request('image.list', {}));
+      const wanted = images.flatMap((image) => selected(image, name, flags.dangling === true));
+      const idText = flags.trunc ? shortId : (id: string): string => id;
+      if (flags.json === true) printJson(wanted);
+      else if (flags.quiet === true) print(wanted.map(({ id }) => `${idText(id)}\n`).join(''));
+      else print(imageTable(wanted, idText));
+    });
+}
+
+/** The image with those of its names that are asked for. */
+function selected(image: ImageSummary, name: string | undefined, dangling: boolean): ImageSummary[] {
+  if (dangling && image.references.length > 0) return [];
+  if (name === undefined) return [image];
+  const pattern = namePattern(name);
+  const references = image.references.filter((reference) => pattern.test(reference) || pattern.test(repositoryOf(reference)));
+  return references.length === 0 ? [] : [{ ...image, references }];
+}
+
+/** Pure. A name as people write it, with * (not over a slash) and ? of the shell. */
+function namePattern(name: string): RegExp {
+  const escaped = name
+    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replaceAll('*', '[^/]*')
+    .replaceAll('?', '[^/]');
+  return new RegExp(`^(?:${escaped})$`);
+}
+
+function imageTable(images: readonly ImageSummary[], idText: (id: string) => string): string {
+  const now = Date.now();
+  const rows = images.flatMap((image) =>
+    (image.references.length === 0 ? ['<none>'] : image.references).map((reference) => [
+      reference,
+      idText(image.id),
+      String(image.layerCount),
+      formatBytes(image.sizeBytes),
+      ago(image.createdAt, now),
+    ]),
+  );
+  return table(['IMAGE', 'IMAGE ID', 'LAYERS', 'SIZE', 'CREATED'], rows);
+}
+
+function addHistory(program: Command, context: () => Context): void {
+  program
+    .command('history')
+    .description('how an image was made, newest step first')
+    .argument('<image>')
+    .option('--no-trunc', 'whole commands')
+    .option('--json', 'as JSON')
+    .action(async (image: string, flags: { trunc: boolean; json?: true }) => {
+      const { entries } = await withConnection(context(), (connection) => connection.request('image.history', { image }));
+      if (flags.json === true) {
+        printJson(entries);
+        return;
+      }
+      const width = flags.trunc ? 60 : Number.MAX_SAFE_INTEGER;
+      const now = Date.now();
+      const rows = entries.map(({ createdAt, createdBy, comment, layer }) => [
+        layer === null ? '-' : shortId(layer.diffId),
+        ago(createdAt, now),
+        layer === null ? '-' : formatBytes(layer.sizeBytes),
+        plainText(createdBy ?? '-', width),
+        plainText(comment ?? '', width),
+      ]);
+      print(table(['DIFF ID', 'CREATED', 'SIZE', 'CREATED BY', 'COMMENT'], rows));
+    });
 }
 
 interface ImportFlags {

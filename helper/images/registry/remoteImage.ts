@@ -31,6 +31,9 @@ export interface RemoteImage {
   readonly repository: string;
   readonly configBytes: Uint8Array;
   readonly config: ImageConfig;
+  readonly manifest: { readonly bytes: Uint8Array; readonly mediaType: string };
+  /** Of what the name points to: of the index where it is one. */
+  readonly digest: Digest;
   /** Bottom first, one for each diffID of the config. */
   readonly layers: readonly Descriptor[];
 }
@@ -75,6 +78,7 @@ async function read(client: RegistryClient, { name, platform, signal }: Wanted):
   const { repository, target } = name;
   const first = target.kind === 'tag' ? { reference: target.tag, digest: undefined } : { reference: target.digest, digest: target.digest };
   let found = await fetchManifest(client, repository, first, signal);
+  const named = digestOf(found.bytes);
   if (isIndex(found.mediaType)) {
     const index = parse(found.bytes, indexSchema, `the index ${first.reference}`);
     const { digest } = choosePlatform(index.manifests, platform, `${repository}:${first.reference}`);
@@ -89,7 +93,7 @@ async function read(client: RegistryClient, { name, platform, signal }: Wanted):
   }
   const configBytes = await fetchSmall(client, repository, manifest.config, signal);
   const config = parse(configBytes, imageConfigSchema, 'its config');
-  return { client, repository, configBytes, config, layers: layersOf(manifest, config) };
+  return { client, repository, configBytes, config, manifest: found, digest: named, layers: layersOf(manifest, config) };
 }
 
 function layersOf(manifest: Manifest, config: ImageConfig): readonly Descriptor[] {

@@ -63,5 +63,24 @@ export const imageConfigSchema = z.looseObject({
 });
 export type ImageConfig = z.infer<typeof imageConfigSchema>;
 
-export const imageDetailsSchema = imageSummarySchema.extend({ config: imageConfigSchema, chainIds: z.array(digestSchema) });
+export const imageDetailsSchema = imageSummarySchema.extend({
+  config: imageConfigSchema,
+  /** Bottom first. */
+  chainIds: z.array(digestSchema),
+  /** Of the manifest as it came; null for an image that was made here. */
+  manifest: digestSchema.nullable(),
+  /** "registry/repository@sha256:…": what registries are known to have of it, the newest last. */
+  repositoryDigests: z.array(z.string()),
+});
 export type ImageDetails = z.infer<typeof imageDetailsSchema>;
+
+/** A step in the making of an image (image-spec's history), newest first. */
+export const historyEntrySchema = z.strictObject({
+  createdAt: timestamp.nullable(),
+  /** Cut off where it is long; whole in the image's config. */
+  createdBy: z.string().nullable(),
+  comment: z.string().nullable(),
+  /** The layer that it made: null where it made none (ENV, CMD and the like), or where the history does not tell of every layer. */
+  layer: z.strictObject({ chainId: digestSchema, diffId: digestSchema, sizeBytes: bytes }).nullable(),
+});
+export type HistoryEntry = z.infer<typeof historyEntrySchema>;

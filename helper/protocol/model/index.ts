@@ -1,5 +1,6 @@
 /** What the wire speaks of, by subject. */
 export * from './containers.ts';
+export * from './diskUsage.ts';
 export * from './host.ts';
 export * from './images.ts';
 export * from './layers.ts';

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { digestSchema, imageReferenceSchema, streamIdSchema } from '../ids.ts';
-import { imageDetailsSchema, imageSummarySchema } from '../model/images.ts';
+import { historyEntrySchema, imageDetailsSchema, imageSummarySchema } from '../model/images.ts';
 import { registryCredentialsSchema } from '../pull.ts';
 import { empty, LONG_MS, type Method, method, SHORT_MS } from './method.ts';
 
@@ -18,6 +18,34 @@ export const imageMethods = {
     timeoutMs: SHORT_MS,
     params: z.strictObject({ image: imageReferenceSchema }),
     result: imageDetailsSchema,
+  }),
+  'image.history': method({
+    doc: 'How an image was made, newest first.',
+    role: 'observe',
+    timeoutMs: SHORT_MS,
+    params: z.strictObject({ image: imageReferenceSchema }),
+    result: z.strictObject({ entries: z.array(historyEntrySchema) }),
+  }),
+  'image.tag': method({
+    doc: 'Gives an image one more name; an image that has that name loses it. image.remove takes a name away.',
+    role: 'control',
+    timeoutMs: SHORT_MS,
+    params: z.strictObject({ image: imageReferenceSchema, reference: z.string().max(512) }),
+    result: z.strictObject({ image: imageSummarySchema }),
+  }),
+  'image.prune': method({
+    doc: 'Removes images that no container uses: those without a name, or with `all` the others, too. With `dryRun` it only tells what it would remove and free.',
+    role: 'control',
+    timeoutMs: LONG_MS,
+    params: z.strictObject({
+      all: z.boolean().optional(),
+      /** Only those made before this time, in milliseconds since the epoch. */
+      untilMs: z.number().optional(),
+      /** Only those with all of these labels: "key" or "key=value". */
+      labels: z.array(z.string().max(4096)).max(100).optional(),
+      dryRun: z.boolean().optional(),
+    }),
+    result: z.strictObject({ untagged: z.array(z.string()), removed: z.array(digestSchema), reclaimedBytes: z.number().min(0) }),
   }),
   'image.import': method({
     doc: 'Makes an image from a rootfs tar sent on a stream (as `docker export` writes it; gzip and zstd are unpacked), a rootfs directory, or an OCI image layout directory of the host.',

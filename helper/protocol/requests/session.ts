@@ -2,9 +2,10 @@ import * as z from 'zod';
 import { epochSchema, eventFiltersSchema, eventPositionSchema, seqSchema } from '../eventRecord.ts';
 import { streamIdSchema } from '../ids.ts';
 import { containerSummarySchema } from '../model/containers.ts';
+import { diskUsageSchema } from '../model/diskUsage.ts';
 import { hostInfoSchema, roleSchema } from '../model/host.ts';
 import { imageSummarySchema } from '../model/images.ts';
-import { empty, type Method, method, SHORT_MS } from './method.ts';
+import { empty, LONG_MS, type Method, method, SHORT_MS } from './method.ts';
 
 export const sessionMethods = {
   hello: method({
@@ -29,6 +30,14 @@ export const sessionMethods = {
     timeoutMs: SHORT_MS,
     params: empty,
     result: hostInfoSchema,
+  }),
+
+  'host.diskUsage': method({
+    doc: 'What images and containers take of the disk. Layers that several images share are counted once.',
+    role: 'observe',
+    timeoutMs: LONG_MS,
+    params: empty,
+    result: diskUsageSchema,
   }),
 
   'events.subscribe': method({

@@ -51,6 +51,13 @@ export class Strata {
     return { id: started.id, exit, status: shellStatus(exit), stdout, stderr };
   }
 
+  /** All but the embedded ones: what one test made, the next does not find. */
+  async forgetImages(): Promise<void> {
+    for (const { id, references } of (await this.connection.request('image.list', {})).images) {
+      if (!references.includes('busybox:latest')) await this.connection.request('image.remove', { image: id, force: true });
+    }
+  }
+
   /** `sh -c script` to its end; its stdout. Fails the test when the status is not 0. */
   async sh(script: string, options: Partial<CreateOptions> = {}): Promise<string> {
     const finished = await this.run({ ...options, command: ['sh', '-c', script], autoRemove: true });
