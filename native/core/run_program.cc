@@ -60,7 +60,9 @@ class SpawnPlan {
   void open_null(int fd) { ::posix_spawn_file_actions_addopen(&actions_, fd, "/dev/null", O_RDWR, 0); }
 
   Result<pid_t> spawn(const std::string& program, const std::vector<std::string>& arguments, const ProgramOptions& options) {
-    ::posix_spawn_file_actions_addchdir_np(&actions_, options.directory.c_str());
+    if (!options.directory.empty()) {
+      ::posix_spawn_file_actions_addchdir_np(&actions_, options.directory.c_str());
+    }
     ::posix_spawn_file_actions_addclosefrom_np(&actions_, 3);
     std::vector<char*> argv{const_cast<char*>((options.own_name.empty() ? program : options.own_name).c_str())};
     for (const std::string& argument : arguments) {
@@ -132,6 +134,13 @@ class NoSigpipe {
   sigset_t set_{}, before_{};
 };
 
+constexpr int64_t kLookMs = 10;  // where no descriptor tells of the end
+
+bool has_ended(pid_t pid) {
+  siginfo_t found{};
+  return ::waitid(P_PID, static_cast<id_t>(pid), &found, WEXITED | WNOHANG | WNOWAIT) != 0 || found.si_pid == pid;
+}
+
 int wait_for(pid_t pid) {
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
@@ -156,7 +165,7 @@ Result<ProgramRun> run_program(const std::string& program, const std::vector<std
   plan.redirect(output.writer.get(), 1);
   plan.redirect(errors.writer.get(), 2);
   const pid_t pid = TRY(plan.spawn(program, arguments, options));
-  // Until it is waited for, the pid is ours and cannot be reused.
+  // Until it is waited for, the pid is ours and cannot be reused. A seccomp filter of old does not know the call.
   const UniqueFd handle(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   input.reader.reset();
   output.writer.reset();
@@ -181,7 +190,7 @@ Result<ProgramRun> run_program(const std::string& program, const std::vector<std
       wait_for(pid);
       return fail(ETIMEDOUT, "run '" + program + "'", "it did not end within " + std::to_string(options.timeout_ms) + " ms and was killed");
     }
-    ::poll(wait.data(), wait.size(), static_cast<int>(std::min<int64_t>(left, 3'600'000)));
+    ::poll(wait.data(), wait.size(), static_cast<int>(std::min<int64_t>(left, handle ? 3'600'000 : kLookMs)));
     if (wait[1].revents != 0 && !take(output.reader.get(), run.output, options.most_output)) {
       output.reader.reset();
     }
@@ -198,7 +207,7 @@ Result<ProgramRun> run_program(const std::string& program, const std::vector<std
     } else if (wait[3].revents != 0) {
       input.writer.reset();  // it does not read its input: its own choice
     }
-    if (wait[0].revents != 0) {
+    if (wait[0].revents != 0 || (!handle && has_ended(pid))) {
       break;
     }
   }

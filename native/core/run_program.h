@@ -22,7 +22,7 @@ struct ProgramOptions {
   // Absent: PATH alone.
   std::optional<std::vector<std::string>> environment = {};
   std::string own_name = {};  // argv[0]; empty: the program
-  std::string directory = "/";
+  std::string directory = "/";  // empty: the caller's
   size_t most_output = 1 << 20, most_errors = 64 << 10;  // what is above is read and dropped
 };
 

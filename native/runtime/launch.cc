@@ -244,16 +244,24 @@ Done Launch::restrict(int seccomp) {
   return {};
 }
 
-Failure Launch::execute(int seccomp) {
+Failure Launch::execute(int seccomp, const std::function<Done()>& last) {
   if (auto done = restrict(seccomp); !done) {
     return std::move(done).error();
   }
   trace::mark("drop privileges, enter the working directory");
+  const bool late = seccomp >= 0 && process_.no_new_privileges;
+  if (last) {
+    auto done = late ? use_filter(seccomp) : Done();
+    done = done ? last() : std::move(done);
+    if (!done) {
+      return std::move(done).error();
+    }
+  }
   // Before the filter, which need not allow it; the end of file that follows is execve's.
   if (auto said = channel_->send(MessageKind::kExecuting); !said) {
     return std::move(said).error();
   }
-  if (seccomp >= 0 && process_.no_new_privileges) {
+  if (late && !last) {
     if (auto loaded = use_filter(seccomp); !loaded) {
       return std::move(loaded).error();
     }

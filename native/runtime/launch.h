@@ -1,7 +1,7 @@
 // The last steps before a program of the container runs, common to init and to the children of exec.
 #pragma once
 
-#include <array>
+#include <functional>
 
 #include "core/sys.h"
 #include "runtime/channel.h"
@@ -33,8 +33,8 @@ class Launch {
   [[nodiscard]] const std::vector<std::string>& environment() const { return environment_; }
   // Whether command and working directory are there at all; `start` would be late to find out: engines leave a container that fails there behind.
   Done check_command();
-  // Limits, credentials, seccomp, execve. Returns only with a failure. `seccomp` -1: none.
-  Failure execute(int seccomp);
+  // Limits, credentials, seccomp, execve. Returns only with a failure. `seccomp` -1: none. `last`: what runs with all that, right before.
+  Failure execute(int seccomp, const std::function<Done()>& last = {});
 
  private:
   Done use_terminal(bool bind_to_dev_console);

@@ -53,7 +53,7 @@ Done run_hooks(const std::vector<OciHook>& hooks, const char* name, const std::s
     options.timeout_ms = hook.timeout_s.value_or(0) > 2'000'000 ? 0 : hook.timeout_s.value_or(0) * 1000;
     options.environment = hook.env ? *hook.env : environment;
     options.own_name = hook.args.empty() ? hook.path : hook.args.front();
-    options.directory = cwd.empty() ? "/" : cwd;
+    options.directory = cwd;
     const std::vector<std::string> rest(hook.args.begin() + (hook.args.empty() ? 0 : 1), hook.args.end());
     const std::string what = std::string(name) + " hook #" + std::to_string(i) + " '" + hook.path + "'";
     const ProgramRun run = TRY(classify(run_program(hook.path, rest, options), ErrorCode::kInternal, "run " + what));

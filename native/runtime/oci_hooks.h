@@ -23,7 +23,7 @@ struct OciHooks {
 Outcome<OciHooks> read_hooks(const Json& json);
 
 // Runs them in order with `state` (the spec's state object) on stdin; the first that fails ends the row, its stderr is in the error. `name` is the kind,
-// for the error. `cwd` empty: "/". `environment` is of hooks that name none.
+// for the error. `cwd` empty: the caller's. `environment` is of hooks that name none.
 Done run_hooks(const std::vector<OciHook>& hooks, const char* name, const std::string& state, const std::string& cwd, const std::vector<std::string>& environment);
 
 }  // namespace strata::runtime

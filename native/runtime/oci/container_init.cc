@@ -53,13 +53,7 @@ class ContainerInit {
       return std::move(done).error();
     }
     trace::mark("wait for start");
-    // As runc's: a program of the container has what the container's process has, one of the host that others of its pid namespace may look into nothing.
-    // As runc: programs of the container have what its process has; createContainer's are the host's and have nothing but what the config says, for others of
-    // the pid namespace may look into them.
-    if (auto done = run_hooks(order_.config.hooks.start_container, "startContainer", state(), "", launch_.environment()); !done) {
-      return std::move(done).error();
-    }
-    Failure failure = launch_.execute(seccomp_.get());
+    Failure failure = launch_.execute(seccomp_.get(), start_hooks());
     if (order_.start_socket >= 0 && is_for_program_to_tell(failure)) {
       ::dprintf(STDERR_FILENO, "strata-runtime: %s\n", sentence_of(failure).c_str());
     }
@@ -70,6 +64,15 @@ class ContainerInit {
 
  private:
   [[nodiscard]] std::string state() const { return order_.state_before_pid + std::to_string(::getpid()) + order_.state_after_pid; }
+
+  // Programs of the image, so they have what the container's process has and no more: user, capabilities, filter, environment. createContainer's are the
+  // host's and have nothing but what the config says, for others of the pid namespace may look into them.
+  [[nodiscard]] std::function<Done()> start_hooks() const {
+    if (order_.config.hooks.start_container.empty()) {
+      return {};
+    }
+    return [this] { return run_hooks(order_.config.hooks.start_container, "startContainer", state(), "", launch_.environment()); };
+  }
 
   // Cgroups first: what comes after is charged to the container.
   Done enter() {
@@ -162,7 +165,11 @@ class ContainerInit {
     trace::mark("attach the root");
     TRY(apply_mount_plan(real_sys(), root.get(), order_.plan, binds));
     binds.clear();
-    TRY(run_hooks(config.hooks.create_container, "createContainer", state(), order_.bundle, {}));
+    // They find the root as their working directory, as with runc.
+    if (!config.hooks.create_container.empty() && ::fchdir(root.get()) < 0) {
+      return refuse_errno(ErrorCode::kMountFailed, "enter the root file system");
+    }
+    TRY(run_hooks(config.hooks.create_container, "createContainer", state(), "", {}));
     TRY(enter_new_root(root.get()));
     root.reset();
     if (order_.plan.root_propagation != 0) {

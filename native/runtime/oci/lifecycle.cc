@@ -8,6 +8,7 @@
 #include <csignal>
 
 #include "core/cgroup_freezer.h"
+#include "core/pseudo_file.h"
 #include "runtime/environment.h"
 #include "runtime/oci/bundle.h"
 #include "runtime/oci/processes.h"
@@ -18,6 +19,7 @@ namespace strata::runtime::oci {
 namespace {
 
 constexpr int kForceWaitMs = 10'000;
+constexpr int kSoonMs = 50;  // what can die has by then, mostly
 
 struct SignalName {
   const char* name;
@@ -45,12 +47,35 @@ void signal_everyone(const Container& container, int signal) {
   }
 }
 
+// Under v1 what is frozen dies only once it is thawed. Whoever was moved into a frozen cgroup, of the container's own or somebody else's, comes back into the
+// container's, which is thawed: the other one and who lives there stay as they are.
+void bring_home(const Container& container) {
+  const auto host = CgroupHost::probe();
+  if (!host || container.record.cgroup_path.empty()) {
+    return;
+  }
+  const auto home = Cgroup::create(*host, container.record.cgroup_path);  // whoever emptied it may have removed it
+  const int freezer = home && !home->controller_is_v2("freezer") ? home->controller_fd("freezer") : -1;
+  if (freezer < 0) {
+    return;
+  }
+  for (const pid_t pid : all_processes_of(container)) {
+    static_cast<void>(write_pseudo_file(freezer, "cgroup.procs", std::to_string(pid)));
+  }
+  static_cast<void>(set_frozen(*home, false));
+}
+
 // The first process of a pid namespace waits for the others to be reaped before its own end shows in its descriptor.
-bool await_end(int pidfd, pid_t pid) {
+bool await_end(const Container& container, int pidfd) {
   pollfd ended{pidfd, POLLIN, 0};
+  int look_again_ms = kSoonMs;
   for (int waited_ms = 0, pause_ms = 1; waited_ms < kForceWaitMs; waited_ms += pause_ms, pause_ms = std::min(2 * pause_ms, 50)) {
-    if (::poll(&ended, 1, pause_ms) > 0 || is_past_its_end(pid)) {
+    if (::poll(&ended, 1, pause_ms) > 0 || is_past_its_end(container.record.init.pid)) {
       return true;
+    }
+    if (waited_ms >= look_again_ms) {
+      bring_home(container);
+      look_again_ms = 2 * waited_ms;
     }
   }
   return false;
@@ -115,7 +140,7 @@ Done delete_container(Context& context, const Container& container, bool force) 
     if (const auto cgroup = container.open_cgroup(); cgroup && is_frozen(*cgroup)) {
       static_cast<void>(set_frozen(*cgroup, false));
     }
-    if (!await_end(init->get(), container.record.init.pid)) {
+    if (!await_end(container, init->get())) {
       return refuse(ErrorCode::kInvalidState, "the container's process does not die", ETIMEDOUT, "it is in uninterruptible sleep; try again later");
     }
   }
@@ -135,7 +160,7 @@ Done delete_container(Context& context, const Container& container, bool force) 
   // The container is gone whatever a hook says.
   if (text) {
     if (const auto bundle = read_config_of(*text, container.record.bundle)) {
-      if (auto hooked = run_hooks(bundle->config.hooks.poststop, "poststop", container.state_json(Phase::kStopped, 0, false), "", own_environment()); !hooked) {
+      if (auto hooked = run_hooks(bundle->config.hooks.poststop, "poststop", container.state_json(Phase::kStopped, 0, false), "/", own_environment()); !hooked) {
         context.log.warning(sentence_of(hooked.error()));
       }
     }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <memory>
 
@@ -72,23 +73,39 @@ std::vector<pid_t> descendants_of(pid_t init, const std::vector<pid_t>& pids) {
   return found;
 }
 
-}  // namespace
-
-Outcome<std::vector<pid_t>> processes_of(const Container& container) {
-  if (!container.record.cgroup_path.empty()) {
-    const auto cgroup = container.open_cgroup();
-    return cgroup ? classify(cgroup->processes(), ErrorCode::kCgroupFailed) : Outcome<std::vector<pid_t>>(std::vector<pid_t>());
-  }
+std::vector<pid_t> around_init(const Container& container, bool with_descendants) {
   const pid_t init = container.record.init.pid;
   if (!container.record.init.is_alive(container.record.boot_id)) {
-    return std::vector<pid_t>();
+    return {};
   }
   std::vector<pid_t> pids = everybody();
   const ino_t own = pid_namespace_of(init);
-  if (own == 0 || own == pid_namespace_of(::getpid())) {
-    return descendants_of(init, pids);
+  std::vector<pid_t> found;
+  if (own == 0 || own == pid_namespace_of(::getpid()) || with_descendants) {
+    found = descendants_of(init, pids);
   }
-  std::erase_if(pids, [own](pid_t pid) { return pid_namespace_of(pid) != own; });
+  if (own != 0 && own != pid_namespace_of(::getpid())) {
+    std::copy_if(pids.begin(), pids.end(), std::back_inserter(found), [own](pid_t pid) { return pid_namespace_of(pid) == own; });
+  }
+  return found;
+}
+
+}  // namespace
+
+Outcome<std::vector<pid_t>> processes_of(const Container& container) {
+  if (container.record.cgroup_path.empty()) {
+    return around_init(container, false);
+  }
+  const auto cgroup = container.open_cgroup();
+  return cgroup ? classify(cgroup->processes(), ErrorCode::kCgroupFailed) : Outcome<std::vector<pid_t>>(std::vector<pid_t>());
+}
+
+std::vector<pid_t> all_processes_of(const Container& container) {
+  std::vector<pid_t> pids = processes_of(container).value_or(std::vector<pid_t>());
+  const std::vector<pid_t> more = around_init(container, true);
+  pids.insert(pids.end(), more.begin(), more.end());
+  std::sort(pids.begin(), pids.end());
+  pids.erase(std::unique(pids.begin(), pids.end()), pids.end());
   return pids;
 }
 

@@ -194,15 +194,16 @@ describe('hooks', () => {
     const { runtime } = context;
     const log = path.join(runtime.directory, 'hooks');
     const hook = (name: string) => [
-      { path: '/bin/sh', args: ['sh', '-c', `echo "${name} $A $(cat)" >> ${log}`], env: ['A=b', 'PATH=/bin:/usr/bin'] },
+      { path: '/bin/sh', args: ['sh', '-c', `echo "${name} $A $(cat) in $(pwd)" >> ${log}`], env: ['A=b', 'PATH=/bin:/usr/bin'] },
     ];
     const id = runtime.create('exec sleep 1000', (config) => {
       config.root.readonly = false;
+      config.process['cwd'] = '/etc';
       config.hooks = {
         prestart: hook('prestart'),
         createRuntime: hook('createRuntime'),
         createContainer: hook('createContainer'),
-        startContainer: [{ path: '/bin/sh', args: ['sh', '-c', 'cat > /dev/shm/start'], env: ['PATH=/bin'] }],
+        startContainer: [{ path: '/bin/sh', args: ['sh', '-c', 'cat > /dev/shm/start; pwd > /dev/shm/in'], env: ['PATH=/bin'] }],
         poststart: hook('poststart'),
         poststop: hook('poststop'),
       };
@@ -210,15 +211,64 @@ describe('hooks', () => {
     const names = (): string[] => fs.readFileSync(log, 'utf8').trim().split('\n');
     expect(names().map((line) => line.split(' ').slice(0, 2).join(' '))).toEqual(['prestart b', 'createRuntime b', 'createContainer b']);
     expect(names()[0], 'as the specification of old has it').toContain('"status":"created"');
-    const state = JSON.parse(names()[1]?.replace(/^\S+ b /, '') ?? '') as Record<string, unknown>; // the state object of the spec
+    const state = JSON.parse(names()[1]?.replace(/^\S+ b | in \S+$/g, '') ?? '') as Record<string, unknown>; // the state object of the spec
     expect(state).toMatchObject({ id, status: 'creating', pid: runtime.state(id).pid, bundle: path.join(runtime.directory, id) });
     runtime.must('start', id);
     expect(JSON.parse(runtime.must('exec', id, 'cat', '/dev/shm/start'))).toMatchObject({ id });
+    expect(runtime.must('exec', id, 'cat', '/dev/shm/in')).toBe('/etc\n');
     expect(names()[3]).toMatch(/^poststart/);
     runtime.must('kill', id, 'KILL');
     await until(() => runtime.state(id).status === 'stopped', 'the end');
     runtime.must('delete', id);
     expect(names()[4]).toMatch(/^poststop.*"status":"stopped"/);
+    const bundle = path.join(runtime.directory, id);
+    expect(names().map((line) => line.replace(/.* in /, ''))).toEqual([bundle, bundle, runtime.rootfs, bundle, '/']);
+  });
+
+  // Their programs are the image's: root of the host's user namespace with every capability would be a way out of the container.
+  test.each([true, false])('of startContainer have what the process has and no more (noNewPrivileges: %s)', (noNewPrivileges) => {
+    const facts =
+      "id -u; grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp|Uid):' /proc/self/status; umask; ulimit -n; mkdir /dev/shm/x 2>&1; mkfifo /dev/shm/$0 2>&1";
+    const change = (config: Config): void => {
+      Object.assign(config.process, {
+        user: { uid: 1000, gid: 1000, umask: 0o27 },
+        rlimits: [{ type: 'RLIMIT_NOFILE', soft: 100, hard: 200 }],
+        noNewPrivileges,
+      });
+      config.linux['seccomp'] = {
+        defaultAction: 'SCMP_ACT_ALLOW',
+        // A profile of before Linux 5.3 does not know pidfd_open.
+        syscalls: [{ names: ['mkdir', 'mkdirat', 'pidfd_open'], action: 'SCMP_ACT_ERRNO', errnoRet: 28 }],
+      };
+      config.hooks = {
+        startContainer: [
+          { path: '/bin/sh', args: ['sh', '-c', `{ ${facts.replace('$0', 'a')}; } > /dev/shm/of-hook`], env: ['PATH=/bin'] },
+        ],
+      };
+    };
+    const out = context.runtime.output(
+      `{ ${facts.replace('$0', 'b')}; } > /dev/shm/own; cat /dev/shm/own; diff /dev/shm/own /dev/shm/of-hook && echo same`,
+      change,
+    );
+    expect(out).toContain(`1000\nUid:\t1000`);
+    expect(out).toContain('Seccomp:\t2');
+    expect(out).toContain('No space left');
+    expect(out).toMatch(/same\n$/);
+  });
+
+  test('of startContainer that the filter does not let work end the start, and nothing is left', () => {
+    const { runtime } = context;
+    for (const noNewPrivileges of [true, false]) {
+      for (const names of [['execve'], ['pipe2', 'pipe'], ['sendmsg', 'sendto'], ['clone', 'clone3', 'vfork', 'fork']]) {
+        const ran = runtime.run('echo began', (config) => {
+          Object.assign(config.process, { noNewPrivileges });
+          config.linux['seccomp'] = { defaultAction: 'SCMP_ACT_ALLOW', syscalls: [{ names, action: 'SCMP_ACT_ERRNO' }] };
+          config.hooks = { startContainer: [{ path: '/bin/true' }] };
+        });
+        expect(ran, names.join()).toMatchObject({ status: 1, stdout: '' });
+        expect(runtime.leftovers()).toEqual([]);
+      }
+    }
   });
 
   test('that fail or hang end the create, and nothing is left', () => {
