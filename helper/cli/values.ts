@@ -7,6 +7,7 @@ import {
   healthcheckSchema,
   LIMIT_RANGES,
   methods,
+  parseDuration,
   type Range,
   type RestartPolicy,
   rangeOf,

@@ -43,7 +43,7 @@ describe('options of a new container, as they are typed', () => {
     [logSizeOption, '1k', '4 KiB at least'],
     [logFilesOption, '0', 'one segment at least'],
   ])('%o refuses %s', (option, text, why) => {
-    expect(option.read(text, {})).toEqual({ problem: expect.stringContaining(why) });
+    expect(option.read(text, {})).toHaveProperty('problem', expect.stringContaining(why));
   });
 
   it('keeps the time of a check whose command changes, and the other way round', () => {
