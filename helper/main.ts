@@ -34,6 +34,7 @@ import { EventHistory } from './events/history.ts';
 import { EventHub } from './events/hub.ts';
 import { MissedEvents } from './events/missed.ts';
 import { HostService, readHostFacts } from './host/hostService.ts';
+import { ImageLoads } from './images/archives/imageLoads.ts';
 import { ContentStore } from './images/contentStore.ts';
 import { importEmbeddedImages } from './images/embedded.ts';
 import { ImageService } from './images/imageService.ts';
@@ -89,7 +90,8 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const layers = new LayerStore({ layout, addon, content, log });
   const images = new ImageStore({ layout, content, layers, hub, log });
   const imageService = new ImageService({ layout, addon, content, layers, store: images, users, log });
-  const imports = new ImageImports({ layout, addon, layers, service: imageService });
+  const loads = new ImageLoads({ layout, addon, layers, service: imageService, log });
+  const imports = new ImageImports({ layout, addon, layers, service: imageService, loads });
   const pulls = new ImagePulls({ layout, settings: new RegistrySettings(args.registries), content, layers, service: imageService, log });
 
   const files = new ContainerFiles({ layout, addon, log, resolvConf: facts.resolvConf });
@@ -209,6 +211,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     imageService,
     imports,
     pulls,
+    loads,
     layers: layerService,
   });
   const dispatcher = new Dispatcher(handlers, log);

@@ -15,7 +15,7 @@ const layers = [
   { name: 'protocol', files: /^helper\/protocol\//, may: [], packages: ['zod'] },
   // Both ends of the socket: the server listens, clients connect.
   { name: 'wire', files: /^helper\/wire\//, may: ['protocol'], packages: ['node', 'zod', 'ws', 'vscode-jsonrpc'] },
-  // What a client packs to send it and unpacks where it came to: the daemon's own archives are read by the native core.
+  // What a client packs to send it and unpacks where it came to, and archives of images; root file systems are the native core's.
   { name: 'archive', files: /^helper\/archive\//, may: ['protocol'], packages: ['node'] },
   // What a person logged in to registries with: read on their side of the socket.
   { name: 'credentials', files: /^helper\/credentials\//, may: ['protocol'], packages: ['node', 'zod'] },
@@ -25,7 +25,7 @@ const layers = [
   {
     name: 'domain',
     files: new RegExp(`^helper/(${domain.join('|')}|host)/`),
-    may: ['protocol', 'events', 'store', 'native', 'common', 'version'],
+    may: ['protocol', 'archive', 'events', 'store', 'native', 'common', 'version'],
     packages: ['node', 'zod'],
   },
   {

@@ -59,7 +59,11 @@ async function confirmRemoval({ store }: Services, images: readonly ImageSummary
 type SourceKind = 'tar' | 'directory' | 'ociLayout';
 
 const sources: readonly (vscode.QuickPickItem & { readonly source: SourceKind })[] = [
-  { label: '$(file-zip) Root file system archive', description: 'a tar as "docker export" writes it; gzip and zstd too', source: 'tar' },
+  {
+    label: '$(file-zip) Root file system archive',
+    description: 'a tar as "docker export" writes it; gzip, zstd and xz too',
+    source: 'tar',
+  },
   { label: '$(folder) Root file system directory', description: 'becomes an image with one layer', source: 'directory' },
   { label: '$(layers) OCI image layout', description: 'a directory with index.json and blobs; keeps its layers', source: 'ociLayout' },
 ];

@@ -17,6 +17,19 @@ export interface TarMember extends TarHeader {
 /** Names and pax records are held in memory: longer ones are nobody's. */
 const MAX_EXTENSION_BYTES = 1024 * 1024;
 
+/** The others are not held: an archive may have any number of them. */
+const USED_RECORDS = new Set([
+  'path',
+  'linkpath',
+  'size',
+  'mtime',
+  'uid',
+  'gid',
+  'GNU.sparse.major',
+  'GNU.sparse.realsize',
+  'GNU.sparse.name',
+]);
+
 /** Of a sparse file; as the native core takes. */
 const MAX_PIECES = 1024 * 1024;
 
@@ -51,8 +64,9 @@ export async function* readTar(source: AsyncIterable<Uint8Array>): AsyncGenerato
       if (typeFlag === 'x' || typeFlag === 'g') {
         const records = decodePax(await extension(bytes, sizeBytes));
         if (records === undefined) throw corrupt('a pax header is damaged');
-        if (typeFlag === 'x') local = new Map([...local, ...records]);
-        else global = new Map([...global, ...records]);
+        const kept = [...records].filter(([key]) => USED_RECORDS.has(key));
+        if (typeFlag === 'x') local = new Map([...local, ...kept]);
+        else global = new Map([...global, ...kept]);
         continue;
       }
       if (typeFlag === 'L' || typeFlag === 'K') {

@@ -1,7 +1,8 @@
 import { constants } from 'node:fs';
-import { chmod, chown, type FileHandle, lchown, link, lstat, mkdir, open, symlink, unlink, utimes } from 'node:fs/promises';
+import { chmod, chown, lchown, link, lstat, mkdir, open, symlink, unlink, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StrataError } from '../protocol/index.ts';
+import { writeContent } from './memberContent.ts';
 import { readTar, type TarMember } from './tarReader.ts';
 
 export interface UnpackOptions {
@@ -100,7 +101,10 @@ class Unpacking {
     await makeRoom(path);
     const file = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
     try {
-      await this.#writeContent(file, member);
+      const written = (bytes: number): void => {
+        this.bytes += bytes;
+      };
+      await writeContent(file, member, { signal: this.#options.signal, written });
       await this.#own(member, (uid, gid) => file.chown(uid, gid));
       await file.chmod(member.mode & 0o777);
       await file.utimes(member.mtimeMs / 1000, member.mtimeMs / 1000);
@@ -108,22 +112,6 @@ class Unpacking {
       await file.close();
     }
     this.files += 1;
-  }
-
-  async #writeContent(file: FileHandle, { content, pieces, sizeBytes }: TarMember): Promise<void> {
-    const places = (pieces ?? [{ offset: 0, length: sizeBytes }]).values();
-    let place = { offset: 0, length: 0 };
-    for await (const bytes of content) {
-      this.#options.signal?.throwIfAborted();
-      this.bytes += bytes.byteLength;
-      for (let done = 0; done < bytes.byteLength; ) {
-        while (place.length === 0) place = { ...(places.next().value ?? { offset: 0, length: bytes.byteLength }) };
-        const { bytesWritten } = await file.write(bytes, done, Math.min(place.length, bytes.byteLength - done), place.offset);
-        place = { offset: place.offset + bytesWritten, length: place.length - bytesWritten };
-        done += bytesWritten;
-      }
-    }
-    if (pieces !== undefined) await file.truncate(sizeBytes);
   }
 
   /** Who is not root may give nothing away, and keeps it. */

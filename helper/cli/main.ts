@@ -7,6 +7,7 @@ import { addDiskUsage } from './commands/diskUsage.ts';
 import { addEventsCommand } from './commands/events.ts';
 import { addExecCommands } from './commands/exec.ts';
 import { addHostCommands } from './commands/host.ts';
+import { addImageArchiveCommands } from './commands/imageArchives.ts';
 import { addImageCommands } from './commands/images.ts';
 import { addLogs } from './commands/logs.ts';
 import { addImagePrune } from './commands/prune.ts';
@@ -38,6 +39,7 @@ function createProgram(outputLoss: OutputLoss): Command {
   addLogs(program, context);
   addStatsCommand(program, context);
   addImageCommands(program, context);
+  addImageArchiveCommands(program, context);
   addHostCommands(program, context);
   addEventsCommand(program, context);
   addImagePrune(program.command('image').description('what is rarely done with images'), context);

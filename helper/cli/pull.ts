@@ -17,17 +17,27 @@ let lastProgress = 0;
 /** Brings an image with what the person logged in with, and tells on stderr how far it is. */
 export async function pullImage(connection: Connection, { reference, platform, quiet }: PullRequest): Promise<ImageSummary> {
   const credentials = await findCredentials(registryOf(reference));
+  return await reportingLayers(connection, quiet === true ? undefined : new LayerReport(reference, 'pulled'), async (progress) => {
+    const { image } = await connection.request('image.pull', { reference, platform, credentials, progress });
+    return image;
+  });
+}
+
+/** Gives the request a number of its own, under which the helper tells how far its layers are. */
+export async function reportingLayers<T>(
+  connection: Connection,
+  report: LayerReport | undefined,
+  action: (progress: number) => Promise<T>,
+): Promise<T> {
   lastProgress += 1;
   const progress = lastProgress;
-  const report = quiet === true ? undefined : new PullReport(reference, process.stderr);
   const stop = connection.onEvent((event, params) => {
     if (event !== 'image.pulling') return;
     const told = params as EventParams<'image.pulling'>; // of this event
     if (told.progress === progress) report?.show(told.layers);
   });
   try {
-    const { image } = await connection.request('image.pull', { reference, platform, credentials, progress });
-    return image;
+    return await action(progress);
   } finally {
     stop();
     report?.close();
@@ -67,27 +77,34 @@ async function pullMissing(connection: Connection, image: string, quiet: true | 
 }
 
 /** On a terminal one line that changes; elsewhere a line for each layer that is there. */
-class PullReport {
+export class LayerReport {
   readonly #name: string;
-  readonly #out: NodeJS.WriteStream;
+  readonly #verb: string;
+  readonly #out = process.stderr;
   readonly #told = new Set<string>();
   #isLineOpen = false;
 
-  constructor(name: string, out: NodeJS.WriteStream) {
+  constructor(name: string, verb: 'pulled' | 'loaded') {
     this.#name = name;
-    this.#out = out;
+    this.#verb = verb;
+  }
+
+  /** What is not of layers, on a terminal alone. */
+  say(text: string): void {
+    if (!this.#out.isTTY) return;
+    this.#out.write(`\r\u001b[K${this.#name}: ${text}`.slice(0, (this.#out.columns || 80) + 4));
+    this.#isLineOpen = true;
   }
 
   show(layers: readonly PullLayer[]): void {
     if (this.#out.isTTY) {
-      this.#out.write(`\r\u001b[K${this.#name}: ${pullText(layers)}`.slice(0, (this.#out.columns || 80) + 4));
-      this.#isLineOpen = true;
+      this.say(pullText(layers));
       return;
     }
     for (const { digest, state, totalBytes } of layers) {
       if ((state !== 'done' && state !== 'present') || this.#told.has(digest)) continue;
       this.#told.add(digest);
-      this.#out.write(`${digest.slice(7, 19)}: ${state === 'present' ? 'here already' : `pulled, ${formatBytes(totalBytes)}`}\n`);
+      this.#out.write(`${digest.slice(7, 19)}: ${state === 'present' ? 'here already' : `${this.#verb}, ${formatBytes(totalBytes)}`}\n`);
     }
   }
 

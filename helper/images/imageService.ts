@@ -1,5 +1,4 @@
 import { mkdir, readdir } from 'node:fs/promises';
-import { arch } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from '../log.ts';
 import type { Addon } from '../native/addon.ts';
@@ -7,7 +6,7 @@ import { type Digest, type ImageConfig, type ImageSummary, normalizeReference, S
 import type { Layout } from '../store/layout.ts';
 import { KeyedMutex } from '../store/mutex.ts';
 import type { ContentStore } from './contentStore.ts';
-import type { ImageStore } from './imageStore.ts';
+import type { ImageNaming, ImageStore } from './imageStore.ts';
 import type { LayerPin, LayerStore } from './layerStore.ts';
 import type { Descriptor } from './manifest.ts';
 import type { BlobRecord, ImageRecord } from './records.ts';
@@ -40,12 +39,6 @@ export interface Pruned {
   readonly removed: Digest[];
   /** Of layers and their blobs that nothing else uses. */
   readonly reclaimedBytes: number;
-}
-
-/** GOARCH names, as image-spec wants them. */
-export function imageArchitecture(): string {
-  const machine = arch();
-  return machine === 'x64' ? 'amd64' : machine;
 }
 
 /** Puts images together, names and removes them. Nothing is visible before it is complete on disk, and nothing stays of what failed. */
@@ -100,13 +93,10 @@ export class ImageService {
   }
 
   /**
-   * Keeps an image under a name. `bring` puts its layers into the store, pins them and names them in `chain`, bottom first: they are held
+   * Keeps an image, under a name where it has one. `bring` puts its layers into the store, pins them and names them in `chain`, bottom first: they are held
    * until they belong to the image, and of one that fails none stays.
    */
-  async assemble(
-    naming: { reference: string; came: 'import' | 'pull' },
-    bring: (pin: LayerPin, chain: Digest[]) => Promise<ImageParts>,
-  ): Promise<ImageSummary> {
+  async assemble(naming: ImageNaming, bring: (pin: LayerPin, chain: Digest[]) => Promise<ImageParts>): Promise<ImageSummary> {
     return await this.holding(async (pin, chain) => {
       const parts = await bring(pin, chain);
       return await this.#turns.run('names', async () => {

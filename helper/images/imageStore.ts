@@ -25,6 +25,12 @@ import { NameTable } from './nameTable.ts';
 import { type ImageRecord, imageFormat, type NamesRecord } from './records.ts';
 import { imageSelectors } from './reference.ts';
 
+/** Under which name an image is kept, and by what it came here. */
+export interface ImageNaming {
+  readonly reference: string | undefined;
+  readonly came: 'import' | 'load' | 'pull';
+}
+
 /** An image as the rest of the helper sees it. */
 export interface Image {
   readonly id: Digest;
@@ -157,12 +163,8 @@ export class ImageStore {
     throw new StrataError('IMAGE_NOT_FOUND', `there is no image "${text}"`, { details: { image: text } });
   }
 
-  /** Keeps an image whose layers are in the store under a name; the name's old image loses it. */
-  async add(
-    record: ImageRecord,
-    config: ImageConfig,
-    { reference, came }: { reference: string; came: 'import' | 'pull' },
-  ): Promise<ImageSummary> {
+  /** Keeps an image whose layers are in the store, under a name where it has one; the name's old image loses it. */
+  async add(record: ImageRecord, config: ImageConfig, { reference, came }: ImageNaming): Promise<ImageSummary> {
     const known = this.#images.get(record.id);
     const kept = known === undefined ? record : merge(known.record, record);
     if (kept !== known?.record) {
@@ -171,7 +173,7 @@ export class ImageStore {
       else known.record = kept;
       this.#damaged.delete(record.id);
     }
-    const moved = await this.#point(reference, record.id);
+    const moved = reference !== undefined && (await this.#point(reference, record.id));
     const isOnlyName = came === 'import' && known !== undefined && moved;
     this.#changed(record.id, { action: isOnlyName ? 'tag' : came, reference });
     return this.summary(record.id);
@@ -277,7 +279,7 @@ export class ImageStore {
     return { id: record.id, config, chainIds: record.chainIds, record, sizeBytes, revision: 0 };
   }
 
-  #changed(id: Digest, { action, reference }: { action: string; reference: string }): void {
+  #changed(id: Digest, { action, reference }: { action: string; reference: string | undefined }): void {
     const entry = this.#images.get(id);
     if (entry === undefined) return;
     entry.revision += 1;

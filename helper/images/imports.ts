@@ -5,10 +5,10 @@ import type { Addon } from '../native/addon.ts';
 import { fromNative, isSystemError } from '../native/errors.ts';
 import { type Digest, digestSchema, type ImageConfig, type ImageSummary, normalizeReference, StrataError } from '../protocol/index.ts';
 import type { Layout } from '../store/layout.ts';
-import { chainIdsOf } from './contentStore.ts';
-import { type ImageService, imageArchitecture } from './imageService.ts';
+import type { ImageLoads } from './archives/imageLoads.ts';
+import type { ImageService } from './imageService.ts';
 import type { LayerSource, LayerStore } from './layerStore.ts';
-import { readOciLayout } from './ociLayout.ts';
+import { imageArchitecture } from './platforms.ts';
 
 /** What a client sends as an archive: chunks until the end. */
 export type ByteSource = AsyncIterable<Uint8Array>;
@@ -25,12 +25,14 @@ export class ImageImports {
   readonly #addon: Addon;
   readonly #layers: LayerStore;
   readonly #service: ImageService;
+  readonly #loads: ImageLoads;
 
-  constructor(options: { layout: Layout; addon: Addon; layers: LayerStore; service: ImageService }) {
+  constructor(options: { layout: Layout; addon: Addon; layers: LayerStore; service: ImageService; loads: ImageLoads }) {
     this.#layout = options.layout;
     this.#addon = options.addon;
     this.#layers = options.layers;
     this.#service = options.service;
+    this.#loads = options.loads;
   }
 
   async stream(source: ByteSource, options: ImportOptions): Promise<ImageSummary> {
@@ -61,25 +63,11 @@ export class ImageImports {
     });
   }
 
+  /** An OCI image layout of the host, or the one image of several that has this name. */
   async ociLayout(path: string, name: string | undefined, options: ImportOptions): Promise<ImageSummary> {
     await requireDirectory(path);
-    const oci = await readOciLayout(path, { name, architecture: imageArchitecture() });
-    const reference = normalizeReference(options.reference ?? oci.name ?? '');
-    const chainIds = chainIdsOf(oci.layers.map(({ diffId }) => diffId));
-    return await this.#service.assemble({ reference, came: 'import' }, async (pin, chain) => {
-      for (const [index, layer] of oci.layers.entries()) {
-        const chainId = chainIds[index];
-        if (chainId !== undefined && this.#layers.get(chainId)?.blob?.digest === layer.digest) {
-          pin.add(chainId);
-          chain.push(chainId);
-          continue;
-        }
-        const source: LayerSource = { archive: layer.path, name: `layer ${layer.digest}`, whiteouts: true };
-        const keep = { mediaType: layer.mediaType, take: 'copy' } as const;
-        chain.push((await this.#layers.add(source, chain, { pin, signal: options.signal, expected: layer, keep })).chainId);
-      }
-      return oci;
-    });
+    const reference = options.reference === undefined ? undefined : normalizeReference(options.reference);
+    return await this.#loads.single(path, { image: name, reference, signal: options.signal });
   }
 
   async #rootfs(source: LayerSource, options: ImportOptions & { reference: string }): Promise<ImageSummary> {
@@ -98,12 +86,12 @@ export class ImageImports {
     const names = new Set(entries.map((entry) => entry.name));
     if (names.has('oci-layout')) {
       throw new StrataError('IMAGE_INVALID', `${name} holds an OCI image layout, not a root file system`, {
-        hint: 'Unpack it into a directory and import that directory.',
+        hint: 'Load it: strata load -i FILE',
       });
     }
     if (names.has('manifest.json') && !['bin', 'etc', 'usr', 'lib'].some((directory) => names.has(directory))) {
       throw new StrataError('IMAGE_INVALID', `${name} holds saved images ("docker save"), not a root file system`, {
-        hint: 'Import what "docker export" writes, or make an OCI layout of it: skopeo copy docker-archive:FILE oci:DIRECTORY:NAME',
+        hint: 'Load them: strata load -i FILE',
       });
     }
   }

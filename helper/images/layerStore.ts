@@ -28,7 +28,8 @@ export interface BlobToKeep {
 
 /** What an archive must turn out to be: its own digest and that of the tar in it. */
 export interface ExpectedLayer {
-  readonly digest: Digest;
+  /** undefined: nobody has said it. */
+  readonly digest: Digest | undefined;
   readonly diffId: Digest;
 }
 
@@ -253,7 +254,7 @@ const archiveCodes = {
 
 /** One that is kept unpacked has the digest of its tar, whatever its descriptor says of a compressed one. */
 function requireExpected({ digest, diffId }: AppliedLayer, expected: ExpectedLayer, name: string): void {
-  if (diffId === expected.diffId && (digest === expected.digest || digest === diffId)) return;
+  if (diffId === expected.diffId && (digest === (expected.digest ?? digest) || digest === diffId)) return;
   throw new StrataError('IMAGE_INVALID', `${name} is not what its digest says`, {
     details: { expected: expected.diffId, found: diffId },
   });

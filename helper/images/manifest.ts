@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { digestSchema } from '../protocol/index.ts';
+import { digestSchema, type ImageConfig } from '../protocol/index.ts';
 
 /** image-spec: the parts of indexes and manifests that Strata reads. Docker's media types are the same objects under older names. */
 const platformSchema = z.looseObject({ architecture: z.string(), os: z.string(), variant: z.string().optional() });
@@ -29,4 +29,31 @@ export const manifestTypes = [
 
 export function isIndex(mediaType: string): boolean {
   return indexTypes.some((type) => type === mediaType);
+}
+
+const configTypes = ['application/vnd.oci.image.config.v1+json', 'application/vnd.docker.container.image.v1+json'];
+const layerTypes = new Set([
+  'application/vnd.oci.image.layer.v1.tar',
+  'application/vnd.oci.image.layer.v1.tar+gzip',
+  'application/vnd.oci.image.layer.v1.tar+zstd',
+  'application/vnd.docker.image.rootfs.diff.tar',
+  'application/vnd.docker.image.rootfs.diff.tar.gzip',
+  'application/vnd.docker.image.rootfs.diff.tar.zstd',
+]);
+/** OVL_MAX_STACK of the kernel's fs/overlayfs. */
+export const maxLayers = 500;
+
+/** Else it is an artifact: a chart, a signature, whatever can be kept in a registry. */
+export function isImageConfig(mediaType: string): boolean {
+  return configTypes.includes(mediaType);
+}
+
+/** Pure. Why no container can run on these layers; undefined where it can. */
+export function layersProblem({ layers }: Manifest, { rootfs }: ImageConfig): string | undefined {
+  const unknown = layers.find(({ mediaType }) => !layerTypes.has(mediaType));
+  if (unknown !== undefined) return `its layer ${unknown.digest} is of the type ${unknown.mediaType}, which Strata cannot unpack`;
+  if (rootfs.diff_ids.length !== layers.length || layers.length === 0) {
+    return `its manifest has ${layers.length} layers and its config ${rootfs.diff_ids.length}`;
+  }
+  return layers.length > maxLayers ? `it has ${layers.length} layers, and no kernel stacks more than ${maxLayers}` : undefined;
 }

@@ -15,9 +15,10 @@ import { Slots } from '../slots.ts';
 import { hexOf, type Layout } from '../store/layout.ts';
 import { KeyedMutex } from '../store/mutex.ts';
 import { type ContentStore, chainIdsOf } from './contentStore.ts';
-import { type ImageService, imageArchitecture } from './imageService.ts';
+import type { ImageService } from './imageService.ts';
 import type { BlobToKeep, LayerPin, LayerStore } from './layerStore.ts';
-import type { Descriptor, Platform } from './manifest.ts';
+import type { Descriptor } from './manifest.ts';
+import { parsePlatform } from './platforms.ts';
 import { downloadBlob } from './registry/blobDownload.ts';
 import type { RegistrySettings } from './registry/registrySettings.ts';
 import { findRemoteImage, type RemoteImage } from './registry/remoteImage.ts';
@@ -202,16 +203,4 @@ export class ImagePulls {
       throw error;
     }
   }
-}
-
-/** "linux/arm64/v8", or this host's. */
-function parsePlatform(text: string | undefined): Platform {
-  if (text === undefined) return { os: 'linux', architecture: imageArchitecture() };
-  const [os = '', architecture = '', variant, ...rest] = text.split('/');
-  if (os === '' || architecture === '' || rest.length > 0) {
-    throw new StrataError('INVALID_REQUEST', `"${text}" is no platform`, {
-      hint: 'A platform looks like "linux/arm64" or "linux/arm/v7".',
-    });
-  }
-  return { os, architecture, ...(variant === undefined ? {} : { variant }) };
 }

@@ -54,7 +54,7 @@ export const ERRORS = {
     retryable: false,
     hint: 'The archive would unpack to more than an image may hold: check where it comes from.',
   },
-  ARCHIVE_UNSUPPORTED: { retryable: false, hint: 'Unpack it first, or compress it with gzip or zstd.' },
+  ARCHIVE_UNSUPPORTED: { retryable: false, hint: 'Unpack it first, or compress it with gzip, zstd or xz.' },
   COMMAND_NOT_FOUND: { retryable: false, hint: "Check the command and the image's PATH." },
   COMMAND_NOT_EXECUTABLE: { retryable: false, hint: 'Make the file executable, or name an interpreter.' },
   USER_NOT_FOUND: { retryable: false, hint: "Use a name of the image's /etc/passwd, or a number." },

@@ -13,6 +13,7 @@ export * from './limits.ts';
 export * from './model/index.ts';
 export * from './pull.ts';
 export { maxLabelCharacters } from './requests/containers.ts';
+export { archiveFormats } from './requests/imageArchives.ts';
 export * from './requests/index.ts';
 export type { Method } from './requests/method.ts';
 export * from './sizes.ts';

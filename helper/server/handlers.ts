@@ -8,6 +8,7 @@ import type { ContainerStreams } from '../containers/streams.ts';
 import type { EventFeed } from '../events/feed.ts';
 import type { EventHub } from '../events/hub.ts';
 import type { HostService } from '../host/hostService.ts';
+import type { ImageLoads } from '../images/archives/imageLoads.ts';
 import type { ImageService } from '../images/imageService.ts';
 import type { ImageStore } from '../images/imageStore.ts';
 import type { ImageImports } from '../images/imports.ts';
@@ -18,6 +19,7 @@ import type { Logger } from '../log.ts';
 import { type MethodResult, type Params, PROTOCOL_VERSION, StrataError } from '../protocol/index.ts';
 import type { Handlers } from './dispatch.ts';
 import { sendEvents } from './eventStream.ts';
+import { type ImageArchiveMethod, imageArchiveHandlers } from './imageArchiveHandlers.ts';
 import { PullReports } from './pullReports.ts';
 import type { Session } from './session.ts';
 import { withUpload } from './upload.ts';
@@ -41,6 +43,7 @@ export interface Services {
   readonly imageService: ImageService;
   readonly imports: ImageImports;
   readonly pulls: ImagePulls;
+  readonly loads: ImageLoads;
   readonly layers: LayerService;
 }
 
@@ -57,6 +60,7 @@ export function createHandlers(services: Services): Handlers<Session> {
     ...copyHandlers(services),
     ...statsHandlers(services),
     ...imageHandlers(services),
+    ...imageArchiveHandlers(services),
     ...layerHandlers(services),
   };
 }
@@ -247,7 +251,7 @@ function statsHandlers({ registry, sampler }: Services): Part<'stats'> {
   };
 }
 
-function imageHandlers({ images, imageService, imports, pulls }: Services): Part<'image'> {
+function imageHandlers({ images, imageService, imports, pulls }: Services): Omit<Part<'image'>, ImageArchiveMethod> {
   return {
     'image.list': () => ({ images: images.list() }),
     'image.inspect': ({ image }) => images.details(images.resolve(image).image.id),

@@ -9,7 +9,7 @@ import {
   StrataError,
 } from '../protocol/index.ts';
 import { parseReceived } from './received.ts';
-import { streamBytes } from './streamBytes.ts';
+import { streamBytesUntil } from './streamBytes.ts';
 import { type UploadWire, upload } from './upload.ts';
 
 /** The files of one container, over a connection. What is begun ends with `signal`. */
@@ -62,16 +62,8 @@ export class ContainerArchive {
     return await this.#wire.request(method, params, { signal: this.#signal });
   }
 
-  async *#bytes(id: number): AsyncGenerator<Uint8Array> {
-    const stream = this.#wire.stream(id);
-    const cancel = (): void => stream.close(new StrataError('CANCELLED', 'the copy was given up'));
-    this.#signal?.addEventListener('abort', cancel, { once: true });
-    if (this.#signal?.aborted === true) cancel();
-    try {
-      yield* streamBytes(stream);
-    } finally {
-      this.#signal?.removeEventListener('abort', cancel);
-    }
+  #bytes(id: number): AsyncGenerator<Uint8Array> {
+    return streamBytesUntil(this.#wire.stream(id), this.#signal);
   }
 }
 

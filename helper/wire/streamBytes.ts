@@ -43,6 +43,18 @@ export async function* streamBytes(stream: WireStream): AsyncGenerator<Uint8Arra
   }
 }
 
+/** The same, which ends with CANCELLED when the signal says so. */
+export async function* streamBytesUntil(stream: WireStream, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+  const cancel = (): void => stream.close(new StrataError('CANCELLED', 'the rest was given up'));
+  signal?.addEventListener('abort', cancel, { once: true });
+  if (signal?.aborted === true) cancel();
+  try {
+    yield* streamBytes(stream);
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+  }
+}
+
 /** Sends all of this on a stream's channel `bytes`, as fast as the other side takes it, and ends the channel. */
 export async function sendBytes(stream: WireStream, source: AsyncIterable<Uint8Array>): Promise<void> {
   for await (const bytes of source) await stream.write(Channel.bytes, bytes);

@@ -132,7 +132,7 @@ export interface AppliedLayer {
   entries: number;
 }
 export interface ApplyOptions {
-  /** auto: by magic (gzip, zstd, plain tar). */
+  /** auto: by magic (gzip, zstd, xz, plain tar). */
   compression?: 'auto' | 'none' | 'gzip' | 'zstd';
   /** OCI whiteouts (.wh.*) become overlay's own form (0:0 devices, trusted.overlay.opaque). false: a rootfs tar has none, such names are kept as they are. */
   whiteouts: boolean;
@@ -161,6 +161,21 @@ export interface PackedDirectory {
   /** Of what was written to `fd`, the diffId where that is the tar. */
   digest: string;
   blobBytes: number;
+}
+/**
+ * A stream that may be compressed, as it comes. `head`: its first bytes, six at least, or all; the constructor throws UNSUPPORTED for bzip2. What is not
+ * compressed comes out as it is.
+ */
+export class Inflater {
+  constructor(head: Uint8Array);
+  readonly compression: 'none' | 'gzip' | 'zstd' | 'xz';
+  /** Whether the input may end here. */
+  readonly atEnd: boolean;
+  /**
+   * Takes from the start of `input` and gives 256 KiB at most; neither consumed nor put out anything: it wants more. One call at a time. Rejects with CORRUPT_ARCHIVE, or
+   * with UNSUPPORTED where it wants more memory than 128 MiB (xz: 96).
+   */
+  run(input: Uint8Array): Promise<{ consumed: number; output: Uint8Array }>;
 }
 /**
  * Writes a directory as a layer's tar to `fd`, plain (the default) or with gzip; both digests are computed on the way. The form is fixed: the same tree gives the

@@ -1,4 +1,4 @@
-// Streaming decompression behind one interface: gzip (any number of members), zstd (any number of frames), none.
+// Streaming decompression behind one interface: gzip (any number of members), zstd (any number of frames), xz (any number of streams), none.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +10,9 @@
 
 namespace strata {
 
-enum class Compression { kAuto, kNone, kGzip, kZstd };
+enum class Compression { kAuto, kNone, kGzip, kZstd, kXz };
 
-// By magic number; kNone for anything unknown. Needs 4 bytes at best.
+// By magic number; kNone for anything unknown. Needs 6 bytes at best.
 [[nodiscard]] Compression detect_compression(std::span<const uint8_t> head);
 
 class Inflater {
@@ -22,15 +22,15 @@ class Inflater {
     size_t produced = 0;
   };
   virtual ~Inflater() = default;
-  // Takes from `input`, writes to `output`, as much as fits. EBADMSG where the data is not valid.
+  // Takes from `input`, writes to `output`, as much as fits. EBADMSG where the data is not valid, EPROTONOSUPPORT where it needs too much memory.
   [[nodiscard]] virtual Result<Progress> run(std::span<const uint8_t> input, std::span<uint8_t> output) = 0;
   // Whether the input may end here (between members or frames).
   [[nodiscard]] virtual bool at_end() const = 0;
 };
 
-// kAuto is not accepted here.
-// Name of a format that people use for archives and that is not unpacked here (xz, bzip2); nullptr for any other beginning.
+// Name of a format that people use for archives and that is not unpacked here (bzip2); nullptr for any other beginning.
 [[nodiscard]] const char* unsupported_compression(std::span<const uint8_t> head);
+// kAuto is not accepted here.
 [[nodiscard]] std::unique_ptr<Inflater> make_inflater(Compression compression);
 
 }  // namespace strata

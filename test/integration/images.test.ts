@@ -25,6 +25,7 @@ describe('import', () => {
     ['plain', (tar: Buffer) => tar],
     ['gzip', (tar: Buffer) => execFileSync('gzip', ['-c'], { input: tar, maxBuffer: 1e8 })],
     ['zstd', (tar: Buffer) => execFileSync('zstd', ['-c', '-q'], { input: tar, maxBuffer: 1e8 })],
+    ['xz', (tar: Buffer) => execFileSync('xz', ['-c', '-1'], { input: tar, maxBuffer: 1e8 })],
   ])('takes a rootfs tar (%s), always as the same layer', async (_name, compress) => {
     const image = await importTar(compress(fs.readFileSync(distFile('images/busybox.tar'))), 'mine:1');
     const { connection } = context.strata;
@@ -96,14 +97,11 @@ describe('import', () => {
     expect(fs.readdirSync(layers)).toEqual(before);
   });
 
-  it.each([
-    ['xz', ['xz', '-c'], 'ARCHIVE_UNSUPPORTED', /xz/],
-    ['bzip2', ['bzip2', '-c'], 'ARCHIVE_UNSUPPORTED', /bzip2/],
-  ] as const)('says that %s is not supported, and how to go on', async (_name, [command, ...args], code, hint) => {
-    const packed = execFileSync(command, args, { input: fs.readFileSync(distFile('images/busybox.tar')), maxBuffer: 1e8 });
+  it('says that bzip2 is not supported, and how to go on', async () => {
+    const packed = execFileSync('bzip2', ['-c'], { input: fs.readFileSync(distFile('images/busybox.tar')), maxBuffer: 1e8 });
     const error = await failure(importTar(packed, 'packed'));
-    expect(error.code).toBe(code);
-    expect(error.message).toMatch(hint);
+    expect(error.code).toBe('ARCHIVE_UNSUPPORTED');
+    expect(error.message).toMatch(/bzip2 -dc/);
     expect(error.message).not.toMatch(/Bad message|not supported by/i);
   });
 

@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <lzma.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -29,6 +30,30 @@ std::string zstd(const std::string& text) {
   std::string out(::ZSTD_compressBound(text.size()), '\0');
   out.resize(::ZSTD_compress(out.data(), out.size(), text.data(), text.size(), 3));
   return out;
+}
+
+std::string xz(const std::string& text, uint32_t preset = 1) {
+  std::string out(::lzma_stream_buffer_bound(text.size()), '\0');
+  size_t used = 0;
+  REQUIRE(::lzma_easy_buffer_encode(preset, LZMA_CHECK_CRC64, nullptr, reinterpret_cast<const uint8_t*>(text.data()), text.size(),
+                                    reinterpret_cast<uint8_t*>(out.data()), &used, out.size()) == LZMA_OK);
+  out.resize(used);
+  return out;
+}
+
+// The same with a dictionary of 768 MiB asked for, which to make would take as much (xz-file-format 1.1.0, sections 3.1 and 5.3.1).
+std::string greedy_xz(const std::string& text) {
+  constexpr size_t kHeader = 12;
+  std::string packed = xz(text);
+  const size_t size = (static_cast<size_t>(packed[kHeader]) + 1) * 4;
+  const size_t filter = packed.find("\x21\x01", kHeader);
+  REQUIRE(filter < kHeader + size);
+  packed[filter + 2] = 35;
+  const uint32_t crc = ::lzma_crc32(reinterpret_cast<const uint8_t*>(packed.data()) + kHeader, size - 4, 0);
+  for (size_t i = 0; i < 4; ++i) {
+    packed[kHeader + size - 4 + i] = static_cast<char>(crc >> (8 * i));
+  }
+  return packed;
 }
 
 Result<std::string> read_all(const std::string& input, Compression compression = Compression::kAuto) {
@@ -64,11 +89,13 @@ TEST_CASE("sha256 of the empty string and of abc") {
   CHECK(hash.finish() == "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
-TEST_CASE("gzip and zstd come out as they went in") {
+TEST_CASE("gzip, zstd and xz come out as they went in") {
   for (const size_t size : {size_t{0}, size_t{1}, size_t{1000}, size_t{3'000'000}}) {
     const std::string text = sample(size);
     CHECK(read_all(gzip(text)).value_or("error") == text);
     CHECK(read_all(zstd(text)).value_or("error") == text);
+    CHECK(read_all(xz(text)).value_or("error") == text);
+    CHECK(read_all(xz(text) + std::string(8, '\0') + xz(text, 6)).value_or("error") == text + text);
     CHECK(read_all(gzip(text) + gzip(text)).value_or("error") == text + text);
     CHECK(read_all(zstd(text) + zstd(text)).value_or("error") == text + text);
     CHECK(read_all(gzip(text) + std::string(700, '\0')).value_or("error") == text);
@@ -79,8 +106,8 @@ TEST_CASE("gzip and zstd come out as they went in") {
 
 TEST_CASE("cut off or damaged compressed data is an error wherever it happens") {
   const std::string text = sample(300'000);
-  for (const std::string& packed : {gzip(text), zstd(text)}) {
-    const Compression compression = detect_compression({reinterpret_cast<const uint8_t*>(packed.data()), 4});
+  for (const std::string& packed : {gzip(text), zstd(text), xz(text)}) {
+    const Compression compression = detect_compression({reinterpret_cast<const uint8_t*>(packed.data()), 6});
     for (const size_t length : {size_t{3}, size_t{12}, packed.size() / 2, packed.size() - 1}) {
       const auto got = read_all(packed.substr(0, length), compression);
       REQUIRE_FALSE(got);
@@ -95,6 +122,27 @@ TEST_CASE("cut off or damaged compressed data is an error wherever it happens") 
     CHECK((!got || *got == text));
   }
   CHECK_FALSE(read_all(gzip(text) + "trailing"));
+}
+
+TEST_CASE("xz: every damaged byte is seen, and so are wrong padding and what follows") {
+  const std::string text = sample(2000);
+  const std::string packed = xz(text);
+  for (size_t at = 6; at < packed.size(); ++at) {
+    std::string damaged = packed;
+    damaged[at] = static_cast<char>(damaged[at] ^ (1 << (at % 8)));
+    CHECK_FALSE(read_all(damaged, Compression::kXz));
+  }
+  CHECK_FALSE(read_all(packed + std::string(3, '\0')));
+  CHECK_FALSE(read_all(packed + std::string(6, '\0') + packed));
+  CHECK_FALSE(read_all(packed + "trailing"));
+}
+
+TEST_CASE("xz takes a bounded amount of memory, whatever the archive asks for") {
+  CHECK(read_all(xz("small", 9)).value_or("error") == "small");
+  const auto greedy = read_all(greedy_xz("small"));
+  REQUIRE_FALSE(greedy);
+  CHECK(greedy.error().errno_value == EPROTONOSUPPORT);
+  CHECK(greedy.error().hint.find("xz -dc") != std::string::npos);
 }
 
 TEST_CASE("both digests are of the bytes they name") {

@@ -1,11 +1,10 @@
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { isatty } from 'node:tty';
 import type { Command } from 'commander';
 import { type CopyOptions, copyIn, copyOut, putArchive } from '../../archive/copies.ts';
 import { writeWhole } from '../../archive/writeWhole.ts';
 import { type Change, formatBytes } from '../../protocol/index.ts';
 import { ContainerArchive } from '../../wire/containerArchive.ts';
+import { refuseTerminal, stdinBytes, toStdout } from '../archiveStreams.ts';
 import { type Context, print, withConnection } from '../context.ts';
 import { plainText } from '../output.ts';
 import { UsageError } from '../values.ts';
@@ -72,7 +71,7 @@ function addCp(program: Command, context: () => Context): void {
         const container = new ContainerArchive(connection, from.container ?? to.container ?? '');
         if (to.container !== undefined) {
           const { bytes, leftOut } = await (from.path === '-'
-            ? putArchive(container, stdin(), to.path, options)
+            ? putArchive(container, stdinBytes(), to.path, options)
             : copyIn(container, from.path, to.path, options));
           if (leftOut > 0) progress.say(`strata: warning: ${leftOut} device nodes are left out: the container cannot have them`);
           progress.end(bytes, destination);
@@ -143,17 +142,4 @@ class Progress {
 /** Names are the container's: what would steer the terminal is shown as "?". */
 function changeLine({ change, path }: Change): string {
   return `${change} ${isatty(1) ? plainText(path, 4096) : path}\n`;
-}
-
-function stdin(): AsyncIterable<Uint8Array> {
-  if (isatty(0)) throw new UsageError('there is no archive on the standard input, but a terminal');
-  return process.stdin as AsyncIterable<Buffer>; // without an encoding it gives buffers
-}
-
-function refuseTerminal(instead: string): void {
-  if (isatty(1)) throw new UsageError(`an archive is nothing for a terminal: give ${instead}, or send it to another program`);
-}
-
-async function toStdout(bytes: AsyncIterable<Uint8Array>): Promise<void> {
-  await pipeline(Readable.from(bytes), process.stdout, { end: false });
 }

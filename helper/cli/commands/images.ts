@@ -1,9 +1,10 @@
-import { createReadStream, existsSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { formatBytes, type ImageSummary, type Layer, type Params, repositoryOf, StrataError } from '../../protocol/index.ts';
 import type { Connection } from '../../wire/connection.ts';
 import { upload } from '../../wire/upload.ts';
+import { fileBytes } from '../archiveStreams.ts';
 import { type Context, forEach, neither, print, printJson, withConnection } from '../context.ts';
 import { ago, plainText, table } from '../output.ts';
 import { pullImage } from '../pull.ts';
@@ -168,14 +169,6 @@ async function importImage(connection: Connection, source: string, name: string 
     const { image } = await connection.request('image.import', { ...asked, source: { kind: 'stream', stream } });
     return image;
   });
-}
-
-async function* fileBytes(source: string): AsyncGenerator<Uint8Array> {
-  try {
-    yield* (source === '-' ? process.stdin : createReadStream(source)) as AsyncIterable<Buffer>; // without an encoding both give buffers
-  } catch (error) {
-    throw new StrataError('PATH_NOT_FOUND', `cannot read ${source}: ${error instanceof Error ? error.message : ''}`);
-  }
 }
 
 function isDirectory(path: string): boolean {

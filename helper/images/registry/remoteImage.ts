@@ -13,13 +13,15 @@ import {
   type Descriptor,
   indexSchema,
   indexTypes,
+  isImageConfig,
   isIndex,
-  type Manifest,
+  layersProblem,
   manifestSchema,
   manifestTypes,
   maxMetadataBytes,
   type Platform,
 } from '../manifest.ts';
+import { choosePlatform } from '../platforms.ts';
 import { readBody } from './http.ts';
 import { RegistryClient } from './registryClient.ts';
 import type { Endpoint } from './registrySettings.ts';
@@ -44,18 +46,6 @@ export interface Wanted {
   readonly credentials: RegistryCredentials | undefined;
   readonly signal: AbortSignal;
 }
-
-/** OVL_MAX_STACK of the kernel's fs/overlayfs. */
-const maxLayers = 500;
-const configTypes = ['application/vnd.oci.image.config.v1+json', 'application/vnd.docker.container.image.v1+json'];
-const layerTypes = new Set([
-  'application/vnd.oci.image.layer.v1.tar',
-  'application/vnd.oci.image.layer.v1.tar+gzip',
-  'application/vnd.oci.image.layer.v1.tar+zstd',
-  'application/vnd.docker.image.rootfs.diff.tar',
-  'application/vnd.docker.image.rootfs.diff.tar.gzip',
-  'application/vnd.docker.image.rootfs.diff.tar.zstd',
-]);
 
 /** Asks one endpoint after the other: mirrors first, and what they cannot give the registry itself. */
 export async function findRemoteImage(endpoints: readonly Endpoint[], wanted: Wanted): Promise<RemoteImage> {
@@ -88,23 +78,14 @@ async function read(client: RegistryClient, { name, platform, signal }: Wanted):
     throw invalid(`${repository} is of the type ${found.mediaType}, which is no image that can run`);
   }
   const manifest = parse(found.bytes, manifestSchema, 'its manifest');
-  if (!configTypes.includes(manifest.config.mediaType)) {
+  if (!isImageConfig(manifest.config.mediaType)) {
     throw invalid(`${repository} holds ${manifest.config.mediaType}, which is no container image`);
   }
   const configBytes = await fetchSmall(client, repository, manifest.config, signal);
   const config = parse(configBytes, imageConfigSchema, 'its config');
-  return { client, repository, configBytes, config, manifest: found, digest: named, layers: layersOf(manifest, config) };
-}
-
-function layersOf(manifest: Manifest, config: ImageConfig): readonly Descriptor[] {
-  const unknown = manifest.layers.find(({ mediaType }) => !layerTypes.has(mediaType));
-  if (unknown !== undefined) throw invalid(`its layer ${unknown.digest} is of the type ${unknown.mediaType}, which Strata cannot unpack`);
-  if (config.rootfs.diff_ids.length !== manifest.layers.length || manifest.layers.length === 0) {
-    throw invalid(`its manifest has ${manifest.layers.length} layers and its config ${config.rootfs.diff_ids.length}`);
-  }
-  if (manifest.layers.length > maxLayers)
-    throw invalid(`it has ${manifest.layers.length} layers, and no kernel stacks more than ${maxLayers}`);
-  return manifest.layers;
+  const problem = layersProblem(manifest, config);
+  if (problem !== undefined) throw invalid(problem);
+  return { client, repository, configBytes, config, manifest: found, digest: named, layers: manifest.layers };
 }
 
 async function fetchManifest(
@@ -143,21 +124,6 @@ async function fetchSmall(
   const bytes = await readBody(await client.get(repository, `blobs/${digest}`, { what: `blob ${digest}`, signal }), maxMetadataBytes);
   if (bytes.byteLength !== size || digestOf(bytes) !== digest) throw invalid(`the blob ${digest} is not what its digest says`);
   return bytes;
-}
-
-function choosePlatform(manifests: readonly Descriptor[], wanted: Platform, name: string): Descriptor {
-  const fits = manifests.filter(({ platform }) => platform?.os === wanted.os && platform.architecture === wanted.architecture);
-  const exact = fits.find(({ platform }) => platform?.variant === wanted.variant);
-  const chosen = exact ?? (wanted.variant === undefined ? fits[0] : undefined);
-  if (chosen !== undefined) return chosen;
-  const known = manifests.flatMap(({ platform }) => (platform === undefined || platform.os === 'unknown' ? [] : [platformText(platform)]));
-  throw new StrataError('IMAGE_NOT_FOUND', `${name} is not made for ${platformText(wanted)}`, {
-    hint: known.length === 0 ? 'Its index names no platforms.' : `It is made for ${plain([...new Set(known)].join(', '))}.`,
-  });
-}
-
-export function platformText({ os, architecture, variant }: Platform): string {
-  return [os, architecture, ...(variant === undefined ? [] : [variant])].join('/');
 }
 
 function parse<T>(bytes: Uint8Array, schema: z.ZodType<T>, what: string): T {

@@ -19,7 +19,7 @@ export const copyMethods = {
     result: z.strictObject({ stream: streamIdSchema, stat: pathStatSchema }),
   }),
   'container.archive.put': method({
-    doc: "Unpacks a tar, which the client sends on a stream of image.openUpload (gzip and zstd are unpacked), in a directory of a container, running or not. What is unpacked belongs to the container's root, without set-id bits, unless `keepOwners`. Names that leave the directory are refused. What was written before an error stays.",
+    doc: "Unpacks a tar, which the client sends on a stream of image.openUpload (gzip, zstd and xz are unpacked), in a directory of a container, running or not. What is unpacked belongs to the container's root, without set-id bits, unless `keepOwners`. Names that leave the directory are refused. What was written before an error stays.",
     role: 'control',
     timeoutMs: LONG_MS,
     params: z.strictObject({

@@ -48,7 +48,7 @@ export const imageMethods = {
     result: z.strictObject({ untagged: z.array(z.string()), removed: z.array(digestSchema), reclaimedBytes: z.number().min(0) }),
   }),
   'image.import': method({
-    doc: 'Makes an image from a rootfs tar sent on a stream (as `docker export` writes it; gzip and zstd are unpacked), a rootfs directory, or an OCI image layout directory of the host.',
+    doc: 'Makes an image from a rootfs tar sent on a stream (as `docker export` writes it; gzip, zstd and xz are unpacked), a rootfs directory, or an OCI image layout directory of the host.',
     role: 'control',
     timeoutMs: LONG_MS,
     params: z.strictObject({

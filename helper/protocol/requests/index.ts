@@ -1,6 +1,7 @@
 import type * as z from 'zod';
 import { containerMethods } from './containers.ts';
 import { copyMethods } from './copies.ts';
+import { imageArchiveMethods } from './imageArchives.ts';
 import { imageMethods } from './images.ts';
 import { layerMethods } from './layers.ts';
 import type { Method } from './method.ts';
@@ -14,6 +15,7 @@ export const methods = {
   ...copyMethods,
   ...statsMethods,
   ...imageMethods,
+  ...imageArchiveMethods,
   ...layerMethods,
 } as const satisfies Record<string, Method>;
 
