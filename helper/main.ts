@@ -21,6 +21,7 @@ import { LiveLimits } from './containers/liveLimits.ts';
 import { ContainerPauses } from './containers/pauses.ts';
 import { readBootTime } from './containers/processes.ts';
 import { ContainerRegistry } from './containers/registry.ts';
+import { RestartOrders } from './containers/restartOrders.ts';
 import { ContainerRestarts } from './containers/restarts.ts';
 import { SandboxFactory } from './containers/sandboxes.ts';
 import { SandboxPool } from './containers/sandboxPool.ts';
@@ -123,7 +124,9 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const endings = new ContainerEndings({ factory, launcher, pauses, hub, log });
   const turns = new KeyedMutex<ContainerId>();
   const drafts = new ContainerDrafts({ files, registry, images, factory, host: facts.capacity, log });
-  const copies = new ContainerCopies({ turns, registry, drafts, endings, layout, runtime: args.runtime, log });
+  const copies = new ContainerCopies({ turns, registry, drafts, endings, layout, runtime: args.runtime, hub, log });
+  const stops = new ContainerStops({ turns, files, endings, pauses, restarts, hub, log });
+  const orders = new RestartOrders({ files, stops, hub, log, bootId: facts.bootId });
   const containers = new ContainerService({
     turns,
     files,
@@ -136,8 +139,9 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     launcher,
     live,
     pauses,
-    stops: new ContainerStops({ turns, files, endings, pauses, restarts, hub, log }),
+    stops,
     restarts,
+    orders,
     hub,
     log,
   });
@@ -162,6 +166,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     health,
     pauses,
     restarts,
+    orders,
     live,
     missed,
     bootTimeMs,

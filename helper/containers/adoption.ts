@@ -19,6 +19,7 @@ import { type Launcher, lostReason } from './launcher.ts';
 import type { LiveLimits } from './liveLimits.ts';
 import type { ContainerPauses } from './pauses.ts';
 import { type ContainerRecord, containerFormat, type ExitRecord, startedFormat } from './record.ts';
+import type { RestartOrders } from './restartOrders.ts';
 import type { ContainerRestarts } from './restarts.ts';
 import type { SandboxFactory } from './sandboxes.ts';
 import type { SandboxPool } from './sandboxPool.ts';
@@ -64,6 +65,7 @@ export class Adoption {
   readonly #health: ContainerHealth;
   readonly #pauses: ContainerPauses;
   readonly #restarts: ContainerRestarts;
+  readonly #orders: RestartOrders;
   readonly #live: LiveLimits;
   readonly #missed: MissedEvents;
   readonly #bootTimeMs: number;
@@ -82,6 +84,7 @@ export class Adoption {
     health: ContainerHealth;
     pauses: ContainerPauses;
     restarts: ContainerRestarts;
+    orders: RestartOrders;
     live: LiveLimits;
     missed: MissedEvents;
     bootTimeMs: number;
@@ -99,6 +102,7 @@ export class Adoption {
     this.#health = options.health;
     this.#pauses = options.pauses;
     this.#restarts = options.restarts;
+    this.#orders = options.orders;
     this.#live = options.live;
     this.#missed = options.missed;
     this.#bootTimeMs = options.bootTimeMs;
@@ -270,6 +274,7 @@ export class Adoption {
   async #restore({ record, isStub }: Known, state: Container['state']): Promise<Container> {
     const container = this.#service.restore(record, { state, isStub, cgroup: await this.#factory.cgroupFor(record.id) });
     container.restarts = await this.#files.readRestarts(record.id);
+    await this.#orders.recall(container);
     this.#missed.found(container.summary());
     return container;
   }
@@ -279,6 +284,7 @@ export class Adoption {
     await this.#pauses.recall(container);
     await this.#execs.recall(container, client);
     await this.#health.recall(container);
+    this.#orders.goOn(container);
   }
 
   async #settleLimits(container: Container): Promise<void> {
@@ -312,6 +318,7 @@ export class Adoption {
     if (found?.hello.phase === 'exited') await this.#ended(found);
     else if (found !== undefined) await this.#factory.discard(found);
     await this.#launcher.noteLost(container, lostReason);
+    if (!this.#orders.goOn(container) && container.autoRemove) await this.#service.remove(container.id, true);
   }
 
   /** Waits until a supervisor that has told the exit has cleared away. */
@@ -343,7 +350,13 @@ export class Adoption {
     };
     await this.#removeRun(record);
     const container = await this.#restore(known, state);
-    if (container.autoRemove) await this.#service.remove(record.id, true);
+    await this.#afterEnd(container);
+  }
+
+  /** It ended while no helper was there. */
+  async #afterEnd(container: Container): Promise<void> {
+    if (this.#orders.goOn(container)) return;
+    if (container.autoRemove) await this.#service.remove(container.id, true);
     else this.#restarts.afterAdoption(container);
   }
 
@@ -354,7 +367,7 @@ export class Adoption {
       // On a full disk it is so all the same.
       await this.#files.writeRecord(record).catch((error: unknown) => this.#log.warn({ err: error }, 'cannot write that a start failed'));
     }
-    await this.#restore({ ...known, record }, { kind: 'created' });
+    this.#orders.goOn(await this.#restore({ ...known, record }, { kind: 'created' }));
     if (wasStarting && record.options.autoRemove === true) await this.#service.remove(record.id, true);
   }
 
@@ -362,7 +375,7 @@ export class Adoption {
     const container = await this.#restore(known, (await this.#started(known.record)) ?? { kind: 'created' });
     await this.#launcher.noteLost(container, reason);
     await this.#removeRun(known.record);
-    this.#restarts.afterAdoption(container);
+    await this.#afterEnd(container);
   }
 
   /** Unless the only word of how it ended is there. */

@@ -45,6 +45,8 @@ export class Container {
   record: ContainerRecord;
   plan: ContainerPlan;
   state: ContainerState;
+  /** While it is started again: what is told of it until it runs, or has ended anew. */
+  stateBefore: ContainerState | undefined;
   /** How often somebody asked for its end: who restarts it looks whether another did meanwhile. */
   stopsAsked = 0;
   /** Starts of exec sessions that are under way. */
@@ -147,7 +149,7 @@ export class Container {
       imageId: record.imageId,
       command: shortenedCommand(this.plan.config.process.args),
       createdAt: record.createdAt,
-      state: this.state,
+      state: this.state.kind === 'created' ? (this.stateBefore ?? this.state) : this.state,
       ...(this.state.kind === 'running' ? healthOf(this.health) : {}),
       tty: record.options.tty ?? false,
       openStdin: record.options.openStdin ?? false,

@@ -14,7 +14,9 @@ import {
   containerFormat,
   type HealthRecord,
   healthFormat,
+  type RestartOrder,
   restartFormat,
+  restartOrderFormat,
   type StartedRecord,
   startedFormat,
 } from './record.ts';
@@ -130,6 +132,41 @@ export class ContainerFiles {
       this.#log.warn({ err: error, container: id }, 'what was known of the restarts of a container is lost');
       return NO_RESTARTS;
     }
+  }
+
+  /** Not synced: after a reboot nothing is left to be stopped. Where it cannot be written a crash in the middle is the end of it. */
+  writeRestartOrder(id: ContainerId, order: RestartOrder): void {
+    try {
+      writeRecordVolatile(this.paths(id).restartOrder, restartOrderFormat, order);
+    } catch (error) {
+      this.#log.warn({ err: error, container: id }, 'cannot write that a container is to be restarted');
+    }
+  }
+
+  async readRestartOrder(id: ContainerId): Promise<RestartOrder | undefined> {
+    try {
+      return await readRecord(this.paths(id).restartOrder, restartOrderFormat);
+    } catch (error) {
+      if (!(error instanceof DamagedRecordError)) throw error;
+      this.#log.warn({ err: error, container: id }, 'a restart that was under way is lost');
+      return undefined;
+    }
+  }
+
+  forgetRestartOrder(id: ContainerId): void {
+    try {
+      unlinkSync(this.paths(id).restartOrder);
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT')) this.#log.warn({ err: error, container: id }, 'cannot remove the order of a restart');
+    }
+  }
+
+  /**
+   * The overlay of one that removes itself is not synced, and marked so that it cannot be mounted again: after a crash of the
+   * host it might be half written (kernel docs, overlayfs, "Volatile mount"). In the same boot it is whole.
+   */
+  async forgetVolatileMark(id: ContainerId): Promise<void> {
+    await rm(join(this.paths(id).work, 'work', 'incompat'), { recursive: true, force: true });
   }
 
   /** Before a start: what is at its place later is the end of that run and of no other. */

@@ -24,6 +24,7 @@ import type { LiveLimits } from './liveLimits.ts';
 import type { ContainerPauses } from './pauses.ts';
 import type { ContainerRecord } from './record.ts';
 import type { ContainerRegistry } from './registry.ts';
+import type { RestartOrders } from './restartOrders.ts';
 import { beforeRestart, NO_RESTARTS, type RestartHistory } from './restartPolicy.ts';
 import type { ContainerRestarts } from './restarts.ts';
 import { newContainerId } from './sandboxes.ts';
@@ -58,6 +59,7 @@ export class ContainerService {
   readonly #pauses: ContainerPauses;
   readonly #stops: ContainerStops;
   readonly #restarts: ContainerRestarts;
+  readonly #orders: RestartOrders;
   readonly #hub: EventHub;
   readonly #log: Logger;
   readonly #turns: KeyedMutex<ContainerId>;
@@ -77,6 +79,7 @@ export class ContainerService {
     pauses: ContainerPauses;
     stops: ContainerStops;
     restarts: ContainerRestarts;
+    orders: RestartOrders;
     hub: EventHub;
     log: Logger;
   }) {
@@ -93,10 +96,15 @@ export class ContainerService {
     this.#pauses = options.pauses;
     this.#stops = options.stops;
     this.#restarts = options.restarts;
+    this.#orders = options.orders;
     this.#hub = options.hub;
     this.#log = options.log;
     options.launcher.afterExit = (container, end) => this.#afterExit(container, end);
     options.restarts.startAgain = (container, isWanted) => this.#startByPolicy(container, isWanted);
+    options.orders.actions = {
+      start: (container, check) => this.#start(container.id, { signal: new AbortController().signal }, check),
+      removeEnded: (container) => this.#removeEnded(container),
+    };
   }
 
   list(all: boolean): ContainerSummary[] {
@@ -189,27 +197,8 @@ export class ContainerService {
     });
   }
 
-  /** Not to be given up: between the stop and the start nobody else would start it. */
-  async restart(reference: string, options: Omit<StopRequest, 'abort'>): Promise<number> {
-    const container = this.#registry.find(reference);
-    if (container.autoRemove) {
-      throw new StrataError('INVALID_REQUEST', `container "${container.record.name}" is removed when it stops, with all that it wrote`, {
-        hint: 'Stop it and run another one.',
-        details: { container: container.id },
-      });
-    }
-    const { signal } = new AbortController();
-    const { stopsAsked } = container;
-    if (container.state.kind === 'running') await this.#stops.stopToRestart(container, { ...options, abort: signal });
-    const pid = await this.#start(container.id, { signal }, () => {
-      if (container.stopsAsked === stopsAsked) return;
-      throw new StrataError('CANCELLED', `container "${container.record.name}" was stopped by somebody else while it was restarted`, {
-        hint: 'Start it, if it shall run.',
-        details: { container: container.id },
-      });
-    });
-    this.#hub.note(containerSubject(container.summary()), 'restart');
-    return pid;
+  async restart(reference: string, request: Omit<StopRequest, 'abort'>): Promise<number> {
+    return await this.#orders.restart(this.#registry.find(reference), request);
   }
 
   async pause(reference: string): Promise<void> {
@@ -348,6 +337,10 @@ export class ContainerService {
       if (hasRun) this.#restarts.afterExit(container, exit);
       return;
     }
+    if (!this.#orders.isUnderWay(container)) this.#removeEnded(container);
+  }
+
+  #removeEnded(container: Container): void {
     const failed = (error: unknown): void =>
       this.#log.error({ err: error, container: container.id }, 'cannot remove a container after its exit');
     try {

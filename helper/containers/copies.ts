@@ -1,4 +1,6 @@
 import { once } from 'node:events';
+import type { EventHub } from '../events/hub.ts';
+import { type Attributes, containerSubject } from '../events/subjects.ts';
 import type { Logger } from '../log.ts';
 import { Channel, type ContainerId, type Copied, type PathStat, StrataError } from '../protocol/index.ts';
 import type { Layout } from '../store/layout.ts';
@@ -15,6 +17,9 @@ import { aborted } from './waiting.ts';
 /** Each is a process: a helper that is asked for more refuses. Who may only look takes no place away from who may copy. */
 const maxCopies = 64;
 const maxComparisons = 16;
+
+/** Of what an event carries of a path. */
+const maxPathLength = 1024;
 
 /** The files that Strata gives every container, which are no part of its image: an export has them empty, as other engines' exports do. */
 const ownFiles = ['etc/hosts', 'etc/hostname', 'etc/resolv.conf'];
@@ -42,6 +47,7 @@ export class ContainerCopies {
   readonly #endings: ContainerEndings;
   readonly #layout: Layout;
   readonly #runtime: string;
+  readonly #hub: EventHub;
   readonly #log: Logger;
   readonly #gates = new Map<ContainerId, CopyGate>();
   readonly #processes = new Set<ArchiveProcess>();
@@ -54,6 +60,7 @@ export class ContainerCopies {
     endings: ContainerEndings;
     layout: Layout;
     runtime: string;
+    hub: EventHub;
     log: Logger;
   }) {
     this.#turns = options.turns;
@@ -62,6 +69,7 @@ export class ContainerCopies {
     this.#endings = options.endings;
     this.#layout = options.layout;
     this.#runtime = options.runtime;
+    this.#hub = options.hub;
     this.#log = options.log;
   }
 
@@ -79,7 +87,10 @@ export class ContainerCopies {
     const entered = await this.#enter(container, 'reading', signal);
     const { view } = entered;
     const request = { action: 'get', view, path, follow, name: memberName(path) } as const;
-    return await this.#send(request, `copy '${path}' from ${named(container)}`, { entered, stream, signal }, (process) => process.stat);
+    const doing = `copy '${path}' from ${named(container)}`;
+    const stat = await this.#send(request, doing, { entered, stream, signal }, (process) => process.stat);
+    this.#tell(container, 'archive-path', { path: path.slice(0, maxPathLength) });
+    return stat;
   }
 
   async export(reference: string, stream: ByteStream, signal: AbortSignal): Promise<void> {
@@ -87,6 +98,7 @@ export class ContainerCopies {
     const entered = await this.#enter(container, 'reading', signal);
     const request = { action: 'export', view: entered.view, emptied: ownFiles } as const;
     await this.#send(request, `export ${named(container)}`, { entered, stream, signal }, () => Promise.resolve());
+    this.#tell(container, 'export');
   }
 
   /** What it has changed, as lines of JSON. */
@@ -111,7 +123,7 @@ export class ContainerCopies {
     signal: AbortSignal,
   ): Promise<Copied> {
     const container = this.#registry.find(reference);
-    return await this.#with(container, 'writing', signal, async ({ view, copy }) => {
+    const copied = await this.#with(container, 'writing', signal, async ({ view, copy }) => {
       const process = this.#start({ action: 'put', view, path, keepOwners }, `copy to '${path}' in ${named(container)}`);
       try {
         await this.#feed(process, source, copy.signal);
@@ -123,6 +135,8 @@ export class ContainerCopies {
         await process.ended;
       }
     });
+    this.#tell(container, 'extract-to-dir', { path: path.slice(0, maxPathLength) });
+    return copied;
   }
 
   /** For who is about to start or remove the container, which nobody else may do meanwhile. */
@@ -136,6 +150,10 @@ export class ContainerCopies {
     this.#closing = true;
     for (const process of this.#processes) process.kill();
     await Promise.all([...this.#processes].map(({ ended }) => ended));
+  }
+
+  #tell(container: Container, action: string, attributes: Attributes = {}): void {
+    this.#hub.note(containerSubject(container.summary()), action, attributes);
   }
 
   async #with<T>(

@@ -33,6 +33,17 @@ const restartRecordSchema = z.strictObject({
 });
 export const restartFormat: RecordFormat<RestartHistory> = { name: 'restart record', version: 1, schema: restartRecordSchema };
 
+/** A restart that somebody asked for, of the run that began at that time. True in this boot only. */
+const restartOrderSchema = z.strictObject({
+  bootId: z.string(),
+  startedAt: z.string(),
+  user: z.string(),
+  signal: z.string().optional(),
+  graceMs: z.number().optional(),
+});
+export type RestartOrder = z.infer<typeof restartOrderSchema>;
+export const restartOrderFormat: RecordFormat<RestartOrder> = { name: 'restart order', version: 1, schema: restartOrderSchema };
+
 /** In the run directory; of the run that began at that time. */
 const healthRecordSchema = z.strictObject({ startedAt: z.string(), health: healthDetailsSchema });
 export type HealthRecord = z.infer<typeof healthRecordSchema>;

@@ -50,6 +50,7 @@ export class ContainerRestarts {
 
   /** A start by the policy came to nothing: the next one waits longer. */
   afterFailure(container: Container): void {
+    forgetPending(container);
     const { state } = container;
     if (state.kind === 'exited' && restarts(container.restartPolicy, state.exit, { history: container.restarts }))
       this.#schedule(container);
@@ -61,10 +62,7 @@ export class ContainerRestarts {
     if (timer === undefined) return false;
     clearTimeout(timer);
     this.#timers.delete(container);
-    if (container.state.kind === 'exited') {
-      const { exit, startedAt } = container.state;
-      container.state = { kind: 'exited', exit, startedAt };
-    }
+    forgetPending(container);
     return true;
   }
 
@@ -103,6 +101,12 @@ export class ContainerRestarts {
       this.#hub.publish('container.changed', { container: container.summary() }, { action: 'restart_failed' });
     }
   }
+}
+
+function forgetPending(container: Container): void {
+  if (container.state.kind !== 'exited') return;
+  const { exit, startedAt } = container.state;
+  container.state = { kind: 'exited', exit, startedAt };
 }
 
 /** By the clock of the host, which somebody may have set meanwhile: it decides a delay only. */

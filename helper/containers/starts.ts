@@ -59,16 +59,20 @@ export class ContainerStarts {
       await this.#files.putExitAside(container.id);
       // What a supervisor that was killed did not clear away.
       await this.#files.removeRun(container.id);
+      if (container.autoRemove) await this.#files.forgetVolatileMark(container.id);
       const record = { ...before.record, startedInBoot: this.#launcher.bootId };
       await this.#files.writeRecord(record);
       container.record = record;
       const sandbox = await this.#launcher.sandboxFor(container);
       pid = await this.#launch(container, sandbox, request, () => {
+        container.stateBefore = before.state;
         container.state = { kind: 'created' };
       });
     } catch (error) {
       await this.#takeBack(container, before);
       throw fromNative(error, `start container "${container.record.name}"`);
+    } finally {
+      container.stateBefore = undefined;
     }
     await this.#forgetEarlierExit(container);
     return pid;

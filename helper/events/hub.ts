@@ -21,7 +21,7 @@ export interface HeldEvent {
 }
 
 /** So many stay in memory for who reconnects. */
-const heldEvents = 2048;
+export const heldEvents = 2048;
 
 /**
  * The one source of events. Each has the next number and is told as a record, and where it changed state as a message, too.

@@ -22,7 +22,7 @@ export const eventActorSchema = z.strictObject({
   image: z.string().optional(),
   /** Of a container that has any. */
   labels: z.record(z.string(), z.string()).optional(),
-  /** What belongs to the action: exitCode, signal, execId, oldName. */
+  /** What belongs to the action: exitCode, signal, execId, oldName, path. */
   attributes: z.record(z.string(), z.string()),
 });
 export type EventActor = z.infer<typeof eventActorSchema>;
@@ -35,7 +35,7 @@ export const eventRecordSchema = z.strictObject({
   time: z.string(),
   type: eventTypeSchema,
   /** "create", "start", "die", "exec_start", … */
-  action: z.string().regex(/^[a-z]+(_[a-z]+)*$/),
+  action: z.string().regex(/^[a-z]+([_-][a-z]+)*$/),
   actor: eventActorSchema,
 });
 export type EventRecord = z.infer<typeof eventRecordSchema>;

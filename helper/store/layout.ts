@@ -70,6 +70,8 @@ export interface ContainerPaths {
   readonly log: string;
   /** What is remembered of its restarts; absent: nothing. */
   readonly restarts: string;
+  /** Somebody wants it stopped and started, and that is not done yet. */
+  readonly restartOrder: string;
   readonly upper: string;
   readonly work: string;
   readonly init: string;
@@ -94,6 +96,7 @@ function containerPaths(state: string, run: string): ContainerPaths {
     earlierExit: `${state}/exit.prev.json`,
     log: `${state}/log`,
     restarts: `${state}/restarts.json`,
+    restartOrder: `${state}/restart.json`,
     upper: `${state}/upper`,
     work: `${state}/work`,
     init: `${state}/init`,

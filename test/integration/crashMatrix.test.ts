@@ -23,11 +23,11 @@ describe('a crash of the helper, of a supervisor or of both in the midst of an o
     expect(matrix.problems).toEqual([]);
   }
 
-  it('leaves true what clients were told, an end for whatever ran, and nothing else', { timeout: 60_000 }, async () => {
+  it('leaves true what clients were told, an end for whatever ran, and nothing else', { timeout: 150_000 }, async () => {
     await crash(await CrashMatrix.begin(place, { seed: 20 }), 20);
   });
 
-  it('does so on a full disk, too', { timeout: 60_000 }, async () => {
+  it('does so on a full disk, too', { timeout: 150_000 }, async () => {
     const root = fs.mkdtempSync('/tmp/strata-small-');
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m,mode=700', 'none', root]);
     try {

@@ -189,6 +189,25 @@ describe('the life of a container', () => {
     await listening.until('detach', id);
     expect(listening.actionsOf(id)).toEqual(['attach', 'detach']);
   });
+
+  it('is told of what is copied into it and out of it', async () => {
+    const { strata } = context;
+    const id = await strata.start();
+    const listening = await Listening.open(strata.connection, { filters: { container: [id] } });
+    const file = `${strata.place.directory}/told`;
+    fs.writeFileSync(file, 'told');
+    expect(await strata.cli(['cp', file, `${id}:/tmp`])).toMatchObject({ status: 0 });
+    expect((await strata.cli(['cp', `${id}:/nowhere`, '-'])).status).toBe(1);
+    expect((await strata.cli(['cp', `${id}:/tmp/told`, '-'])).stdout).toContain('told');
+    expect(await strata.cli(['export', '-o', `${file}.tar`, id])).toMatchObject({ status: 0 });
+    await listening.until('export', id);
+    const told = listening.events.map(({ action, actor }) => [action, actor.attributes['path']]);
+    expect(told).toEqual([
+      ['extract-to-dir', '/tmp'],
+      ['archive-path', '/tmp/told'],
+      ['export', undefined],
+    ]);
+  });
 });
 
 describe('images', () => {

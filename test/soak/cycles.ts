@@ -1,5 +1,6 @@
 import * as fs from 'node:fs';
 import { performance } from 'node:perf_hooks';
+import { heldEvents } from '../../helper/events/hub.ts';
 import { HelperProcess, type Place } from '../integration/support/helperProcess.ts';
 import { leftovers } from '../integration/support/leaks.ts';
 import { Strata } from '../integration/support/strata.ts';
@@ -10,6 +11,8 @@ import { slope, type Verdict } from './verdict.ts';
 
 interface Sample {
   readonly cycle: number;
+  /** Events since the beginning. */
+  readonly events: number;
   readonly residentKib: number;
   readonly descriptors: number;
   /** Of the whole host: v1's memory controller keeps a removed cgroup as long as a page is charged to it. */
@@ -20,6 +23,8 @@ interface Sample {
 }
 
 const samplesWanted = 100;
+/** Over fewer a slope says more of the moment at which memory was given back than of what grows. */
+const leastJudged = 1000;
 
 /** Containers come and go; of what they were nothing may stay, neither in the helper nor on the host. */
 export async function soakCycles(place: Place, { count, until }: { count: number; until: number }): Promise<Verdict[]> {
@@ -32,7 +37,7 @@ export async function soakCycles(place: Place, { count, until }: { count: number
   let cycle = 0;
   for (; cycle < count && performance.now() < until; cycle += 1) {
     await lives[cycle % lives.length]?.(strata);
-    if (cycle % every === 0) samples.push(take(helper, cycle));
+    if (cycle % every === 0) samples.push(await take(helper, cycle));
   }
   const seconds = (performance.now() - start) / 1000;
   const containers = (await strata.connection.request('container.list', { all: true })).containers;
@@ -52,12 +57,28 @@ export async function soakCycles(place: Place, { count, until }: { count: number
 }
 
 function judge(samples: readonly Sample[], stray: readonly string[]): Verdict[] {
-  // Until then caches fill: of compiled functions, of the allocator, of names that were removed.
-  const settled = samples.slice(Math.floor(samples.length / 4));
+  const settled = settledOf(samples);
+  const judged = (settled.at(-1)?.cycle ?? 0) - (settled[0]?.cycle ?? 0);
+  return [
+    { what: 'helper, resident at the end', value: (samples.at(-1)?.residentKib ?? Number.NaN) / 1024, unit: 'MiB', atMost: 150 },
+    ...(judged < leastJudged
+      ? [{ what: `growth: too few cycles to judge, ${leastJudged} are wanted after the warm-up`, value: judged, unit: '' }]
+      : growthOf(settled)),
+    { what: 'left of containers that are gone', value: stray.length, unit: '', atMost: 0 },
+  ];
+}
+
+/** Until then caches fill: of compiled functions, of the allocator, of names that were removed, and of the last events. */
+function settledOf(samples: readonly Sample[]): Sample[] {
+  const later = samples.slice(Math.floor(samples.length / 4));
+  return later.filter(({ events }) => events >= heldEvents);
+}
+
+function growthOf(settled: readonly Sample[]): Verdict[] {
   const growth = (pick: (sample: Sample) => number): number =>
     slope(settled.map((sample) => ({ x: sample.cycle / 1000, y: pick(sample) })));
   return [
-    { what: 'helper, resident at the end', value: (samples.at(-1)?.residentKib ?? Number.NaN) / 1024, unit: 'MiB', atMost: 150 },
+    { what: 'cycles that growth is judged by', value: (settled.at(-1)?.cycle ?? 0) - (settled[0]?.cycle ?? 0), unit: '' },
     {
       what: 'helper, growth of it over 1,000 cycles (least squares)',
       value: growth(({ residentKib }) => residentKib),
@@ -68,21 +89,30 @@ function judge(samples: readonly Sample[], stray: readonly string[]): Verdict[] 
     { what: 'directories in the place, growth', value: growth(({ entries }) => entries), unit: '', atMost: 1 },
     { what: 'host, growth of memory cgroups', value: growth(({ memoryCgroups }) => memoryCgroups), unit: '' },
     { what: 'host, growth of unreclaimable slab', value: growth(({ unreclaimableKib }) => unreclaimableKib), unit: 'KiB' },
-    { what: 'left of containers that are gone', value: stray.length, unit: '', atMost: 0 },
   ];
 }
 
-function take({ pid, place }: HelperProcess, cycle: number): Sample {
+async function take(helper: HelperProcess, cycle: number): Promise<Sample> {
+  const { pid, place } = helper;
   const memory = /^memory\s+\d+\s+(\d+)/m.exec(fs.readFileSync('/proc/cgroups', 'utf8'))?.[1];
   const slab = /^SUnreclaim:\s+(\d+)/m.exec(fs.readFileSync('/proc/meminfo', 'utf8'))?.[1];
   return {
     cycle,
+    events: await countEvents(helper),
     residentKib: residentMib(pid) * 1024,
     descriptors: countDescriptors(pid),
     memoryCgroups: Number(memory ?? Number.NaN),
     unreclaimableKib: Number(slab ?? Number.NaN),
     entries: namesIn(`${place.root}/containers`).length + namesIn(`${place.run}/containers`).length + leftovers(place).cgroups.length,
   };
+}
+
+/** By a connection that stays no subscriber. */
+async function countEvents(helper: HelperProcess): Promise<number> {
+  const connection = await helper.connect();
+  const { seq } = await connection.request('events.subscribe', {});
+  connection.close();
+  return seq;
 }
 
 type Life = (strata: Strata) => Promise<unknown>;
