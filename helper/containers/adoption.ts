@@ -282,7 +282,7 @@ export class Adoption {
   /** What is true of a container that runs and no record says. */
   async #recall(container: Container, { client }: Found): Promise<void> {
     await this.#pauses.recall(container);
-    await this.#execs.recall(container, client);
+    await this.#execs.recall(container, client, this.#missed.execsOf(container.id));
     await this.#health.recall(container);
     this.#orders.goOn(container);
   }

@@ -111,16 +111,35 @@ export class ContainerExecs {
     return id;
   }
 
-  /** What runs in a container that a helper before this one left. */
-  async recall(container: Container, client: SupervisorClient): Promise<void> {
+  /**
+   * What runs in a container that a helper before this one left, and of what was told to run (`told`, ids) what has ended
+   * since.
+   */
+  async recall(container: Container, client: SupervisorClient, told: readonly string[]): Promise<void> {
     if (!client.supports('execSessions')) return;
     try {
       for (const listed of await listSessions(container, client)) {
         if (listed.id.startsWith(healthSessionPrefix)) this.#endCheck(container, client, listed.session);
         else note(container, listed.session, sessionOf(listed));
       }
+      await this.#recallEnds(container, client, told);
     } catch (error) {
       this.#log.warn({ err: error, container: container.id }, 'the exec sessions of a container are not known');
+    }
+  }
+
+  async #recallEnds(container: Container, client: SupervisorClient, told: readonly string[]): Promise<void> {
+    const doing = 'ask for exec sessions that have ended';
+    const ended = client.supports('execEnds') ? (await answered(container, client.request('endedSessions', {}, { doing }))).sessions : [];
+    for (const one of ended) {
+      const id = execIdSchema.safeParse(one.id).data;
+      if (id !== undefined && !one.id.startsWith(healthSessionPrefix)) this.#remember(id, execEndOf(one));
+    }
+    for (const execId of told) {
+      if ([...container.execs.keys()].some((id) => id === execId)) continue;
+      const end = ended.find(({ id }) => id === execId);
+      const attributes = end === undefined ? {} : { ...statusAttributes(execEndOf(end)), finishedAt: end.endedAt };
+      this.#hub.note(containerSubject(container.summary()), 'exec_die', { execId, ...attributes });
     }
   }
 
@@ -204,12 +223,16 @@ export class ContainerExecs {
     if (found === undefined) return;
     const { id } = found.session;
     container.execs.delete(id);
+    this.#remember(id, end);
+    this.#tell(container, id, 'exec_die', statusAttributes(end));
+  }
+
+  #remember(id: ExecId, end: ExecEnd): void {
     this.#ended.set(id, end);
     for (const oldest of this.#ended.keys()) {
       if (this.#ended.size <= rememberedEnds) break;
       this.#ended.delete(oldest);
     }
-    this.#tell(container, id, 'exec_die', statusAttributes(end));
   }
 
   /**

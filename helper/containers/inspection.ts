@@ -4,6 +4,7 @@ import { fromNative } from '../native/errors.ts';
 import type { ContainerDetails } from '../protocol/index.ts';
 import type { Container } from './container.ts';
 import { requireRunning } from './launcher.ts';
+import { limitationsOf } from './limitations.ts';
 import { type ProcessList, readBootTime, readProcesses } from './processes.ts';
 import type { ContainerRegistry } from './registry.ts';
 
@@ -43,6 +44,7 @@ export class ContainerInspection {
       cgroup: { path: container.cgroup, mode: this.#cgroupHost.mode },
       namespaces: state.kind === 'running' ? await namespacesOf(state.pid) : {},
       supervisorPid: container.supervisorPid ?? null,
+      limitations: limitationsOf(container),
       execSessions: [...container.execs.values()].map(({ session }) => session),
     };
   }

@@ -42,6 +42,17 @@ const sessionsSchema = z.looseObject({
   ),
   more: z.boolean(),
 });
+const endedSessionsSchema = z.looseObject({
+  sessions: z.array(
+    z.looseObject({
+      session: z.int().min(1),
+      id: z.string().max(64),
+      code: z.int().nullable(),
+      signal: z.int().nullable(),
+      endedAt: z.string(),
+    }),
+  ),
+});
 const followSchema = z.looseObject({ size: z.number() });
 const emptySchema = z.looseObject({});
 
@@ -55,13 +66,14 @@ const results = {
   exec: execSchema,
   resize: emptySchema,
   sessions: sessionsSchema,
+  endedSessions: endedSessionsSchema,
   signalExec: emptySchema,
   follow: followSchema,
   discard: emptySchema,
 } as const;
 type SupervisorMethod = keyof typeof results;
 /** Groups of methods and parameters that only newer supervisors know. */
-export type SupervisorFeature = 'execSessions';
+export type SupervisorFeature = 'execEnds' | 'execSessions' | 'logRotation' | 'signalNotes';
 export type SupervisorResult<M extends SupervisorMethod> = z.infer<(typeof results)[M]>;
 
 const responseSchema = z.looseObject({ id: z.int(), result: z.unknown().optional(), error: supervisorErrorSchema.optional() });

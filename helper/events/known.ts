@@ -12,6 +12,8 @@ export const knownSchema = z.strictObject({
       runs: z.boolean(),
       /** Of the last end that was told; null: none was. */
       finishedAt: z.string().nullable(),
+      /** Ids of its exec sessions that were told to have begun, and not to have ended; absent: none. */
+      execs: z.array(z.string()).optional(),
     }),
   ),
   /** Ids. */
@@ -66,6 +68,16 @@ export class KnownThings {
     const { runs: ran = false, finishedAt: endedAt = null } = this.#containers.get(id) ?? {};
     const runs = action === 'start' || (action !== 'die' && ran);
     const finishedAt = action === 'die' ? (attributes['finishedAt'] ?? null) : endedAt;
-    this.#containers.set(id, { id, name, ...(image === undefined ? {} : { image }), runs, finishedAt });
+    const execs = execsAfter(this.#containers.get(id)?.execs ?? [], action, attributes['execId']);
+    const optional = { ...(image === undefined ? {} : { image }), ...(execs.length === 0 ? {} : { execs }) };
+    this.#containers.set(id, { id, name, ...optional, runs, finishedAt });
   }
+}
+
+/** With a run its sessions end. */
+function execsAfter(execs: readonly string[], action: string, execId: string | undefined): string[] {
+  if (action === 'start' || action === 'die') return [];
+  if (execId === undefined || (action !== 'exec_start' && action !== 'exec_die')) return [...execs];
+  const others = execs.filter((id) => id !== execId);
+  return action === 'exec_start' ? [...others, execId] : others;
 }

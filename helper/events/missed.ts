@@ -31,9 +31,15 @@ export class MissedEvents {
     else if (before.name !== container.name) this.#hub.note(subject, 'rename', { oldName: before.name });
     if (state.kind === 'running' && before?.runs !== true) this.#hub.note(subject, 'start');
     if (state.kind !== 'exited' || (before?.runs !== true && before?.finishedAt === state.exit.finishedAt)) return;
+    for (const execId of before?.execs ?? []) this.#hub.note(subject, 'exec_die', { execId });
     // Of a run of which nothing was told.
     if (before?.runs !== true && state.startedAt !== null) this.#hub.note(subject, 'start');
     this.#hub.noteExit(container, state.exit);
+  }
+
+  /** Exec sessions of a container that were told to have begun, and not to have ended. */
+  execsOf(id: string): readonly string[] {
+    return this.#known.container(id)?.execs ?? [];
   }
 
   /** All were found. `exists`: it is there, and only cannot be read. */

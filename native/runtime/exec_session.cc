@@ -404,6 +404,24 @@ std::string ExecSession::to_json() const {
   return json.take();
 }
 
+std::string ExecSession::end_to_json() const {
+  const int status = wait_status();
+  JsonWriter json;
+  json.begin_object();
+  json.field("session", static_cast<std::int64_t>(id_));
+  json.field("id", client_id_);
+  if (WIFSIGNALED(status)) {
+    json.null_field("code");
+    json.field("signal", WTERMSIG(status));
+  } else {
+    json.field("code", WEXITSTATUS(status));
+    json.null_field("signal");
+  }
+  json.field("endedAt", rfc3339(nanoseconds_now()));
+  json.end_object();
+  return json.take();
+}
+
 void ExecSession::abandon() {
   abandoned_ = true;
   stdin_.close();

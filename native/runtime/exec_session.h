@@ -49,6 +49,8 @@ class ExecSession {
   // While it runs its command: an object of the method `sessions`.
   [[nodiscard]] bool is_running() const { return started_ && !status_; }
   [[nodiscard]] std::string to_json() const;
+  // Once it has ended: an object of the method `endedSessions`.
+  [[nodiscard]] std::string end_to_json() const;
 
   bool push_stdin(std::string_view bytes);
   void grant_output(std::uint32_t bytes);

@@ -13,6 +13,7 @@ constexpr std::size_t kMaxQueued = 16 * kStdinCredit;
 
 void StdinQueue::open(UniqueFd end, bool terminal) {
   end_ = std::move(end);
+  opened_ = true;
   terminal_ = terminal;
   ::fcntl(end_.get(), F_SETFL, O_NONBLOCK | (terminal ? O_RDWR : O_WRONLY));
 }

@@ -22,7 +22,8 @@ class StdinQueue {
 
   // Takes the write end (non-blocking). For a terminal `end` is a copy of its master.
   void open(UniqueFd end, bool terminal);
-  [[nodiscard]] bool is_open() const { return end_.valid(); }
+  // Once it was, senders get credit even after its end: what they send is thrown away then, and nobody waits for ever.
+  [[nodiscard]] bool was_opened() const { return opened_; }
   // False where the sender went beyond its credit.
   bool push(ConnectionId from, std::string_view bytes);
   // Closes once everything before is written; a terminal gets its end-of-file character instead.
@@ -40,7 +41,7 @@ class StdinQueue {
   EventLoop& loop_;
   Grant grant_;
   UniqueFd end_;
-  bool terminal_ = false, finishing_ = false, waiting_ = false;
+  bool opened_ = false, terminal_ = false, finishing_ = false, waiting_ = false;
   std::deque<Chunk> chunks_;
   std::size_t queued_ = 0;
 };

@@ -288,7 +288,7 @@ void Supervisor::open_main_streams() {
 
 void Supervisor::grant_stdin(ConnectionId connection) {
   Subscriber& subscriber = subscribers_[connection];
-  if (stdin_.is_open() && !subscriber.stdin_granted) {
+  if (stdin_.was_opened() && !subscriber.stdin_granted) {
     subscriber.stdin_granted = true;
     server_.send(connection, FrameType::kCredit, 0, {reinterpret_cast<const char*>(&kStdinCredit), sizeof kStdinCredit});
   }

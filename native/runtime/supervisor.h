@@ -8,6 +8,7 @@
 // `exited` is said; a create that is refused before init was told leaves the sandbox as it was.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -64,6 +65,7 @@ class Supervisor {
   Done kill_init(const Json& params);
   Done exec(ConnectionId connection, const std::string& request, const Json& params);
   Outcome<std::string> sessions(const Json& params) const;
+  [[nodiscard]] std::string ended_sessions() const;
   Done signal_exec(const Json& params);
   Done resize(const Json& params);
   Done discard();
@@ -124,6 +126,7 @@ class Supervisor {
 
   std::map<std::uint32_t, std::unique_ptr<ExecSession>> execs_;
   std::map<std::uint32_t, Pending> exec_requests_;
+  std::deque<std::string> ended_execs_;      // the last ones, as JSON, for a helper that was not there
   std::unique_ptr<ExecSession> ended_exec_;  // destroyed when nothing of it is on the stack any more
   std::uint32_t next_session_ = 1;
 };

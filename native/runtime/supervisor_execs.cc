@@ -11,6 +11,8 @@ namespace {
 constexpr ConnectionId kNobody = 0;
 // A list goes out in pieces of about this size.
 constexpr std::size_t kMaxListBytes = 256 * 1024;
+// Of sessions that have ended. While no helper is there none begin: more than ran at its end cannot end.
+constexpr std::size_t kKeptEnds = 256;
 
 }  // namespace
 
@@ -40,6 +42,10 @@ Done Supervisor::exec(ConnectionId connection, const std::string& request, const
       const std::string event = "{\"event\":\"execExited\",\"session\":" + std::to_string(session.id()) +
                                 ",\"code\":" + (signalled ? "null" : std::to_string(WEXITSTATUS(status))) + ",\"signal\":" + (signalled ? std::to_string(WTERMSIG(status)) : "null") + "}";
       say(event);
+      ended_execs_.push_back(session.end_to_json());
+      if (ended_execs_.size() > kKeptEnds) {
+        ended_execs_.pop_front();
+      }
       if (const auto owner = subscribers_.find(session.owner()); session.owner() != kNobody && (owner == subscribers_.end() || !owner->second.events)) {
         server_.send(session.owner(), FrameType::kEvent, 0, event);
       }
@@ -69,6 +75,14 @@ Outcome<std::string> Supervisor::sessions(const Json& params) const {
     }
   }
   return "{\"sessions\":[" + list + "],\"more\":" + (more ? "true" : "false") + "}";
+}
+
+std::string Supervisor::ended_sessions() const {
+  std::string list;
+  for (const std::string& end : ended_execs_) {
+    list += (list.empty() ? "" : ",") + end;
+  }
+  return "{\"sessions\":[" + list + "]}";
 }
 
 Done Supervisor::signal_exec(const Json& params) {

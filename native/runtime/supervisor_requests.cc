@@ -49,7 +49,7 @@ Outcome<UniqueFd> memory_file(std::string_view text) {
 }
 
 // What a helper may ask for beyond the methods of the wire's first version.
-constexpr char kFeatures[] = R"(["execSessions","signalNotes"])";
+constexpr char kFeatures[] = R"(["execEnds","execSessions","logRotation","signalNotes"])";
 // How much a client may say of why it sends a signal.
 constexpr std::size_t kMaxNote = 512;
 
@@ -147,6 +147,9 @@ Outcome<std::optional<std::string>> Supervisor::dispatch(ConnectionId connection
   }
   if (method == "sessions" && params_.wire >= 2) {
     return std::optional(TRY(sessions(params)));
+  }
+  if (method == "endedSessions" && params_.wire >= 2) {
+    return ended_sessions();
   }
   if (method == "signalExec" && params_.wire >= 2) {
     TRY(signal_exec(params));

@@ -79,6 +79,24 @@ describe('many clients of one container', () => {
     await first.sees('over');
   });
 
+  it('are kept from nothing by an input that has ended, by the next helper either', async () => {
+    const { strata } = context;
+    const id = await strata.start({ openStdin: true, command: ['sh', '-c', 'cat; echo over; exec sleep 1000'] });
+    const first = await Joined.to(id);
+    first.stream.end(Channel.stdin);
+    await first.sees('over');
+    const large = Buffer.alloc(1024 * 1024);
+    await first.stream.write(Channel.stdin, large).catch(() => {}); // its end was sent
+    await (await Joined.to(id)).stream.write(Channel.stdin, large);
+    await strata.helper.crash();
+    await strata.restart();
+    const next = await Joined.to(id);
+    // Nobody reads it: all of it is taken all the same, and the client can leave.
+    await next.stream.write(Channel.stdin, large);
+    next.stream.end(Channel.stdin);
+    expect((await strata.find(id)).state.kind).toBe('running');
+  });
+
   it('share a terminal that has the size of the window that was used last', async () => {
     const { strata } = context;
     const id = await strata.start({ openStdin: true, tty: true, command: ['sh'] });

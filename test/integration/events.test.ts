@@ -18,7 +18,7 @@ import { LoopStore } from '../bench/store.ts';
 import { clearPlace } from '../soak/place.ts';
 import { TightDisk } from '../soak/tightDisk.ts';
 import { distFile, HelperProcess, makePlace } from './support/helperProcess.ts';
-import { openDescriptors } from './support/leaks.ts';
+import { leftovers, openDescriptors } from './support/leaks.ts';
 import { collect, failure, Strata, until, useStrata } from './support/strata.ts';
 
 const context = useStrata();
@@ -431,6 +431,50 @@ describe('a helper that was killed', () => {
     expectWhole(all);
     expect(all.events[0]?.seq).toBe(1);
     expect(all.actionsOf(done.id)).toEqual(['create', 'start', 'die']);
+  });
+
+  it('is followed by one that tells how exec sessions ended meanwhile', async () => {
+    const { strata } = context;
+    const listening = await Listening.open(strata.connection);
+    const script = 'while [ ! -e /end ]; do sleep 0.05; done; exit 5';
+    const stays = await strata.start();
+    const ends = await strata.start({ command: ['sh', '-c', script] });
+    const begun: string[] = [];
+    for (const container of [stays, ends]) {
+      const asked = await strata.connection.request('container.exec', { container, command: ['sh', '-c', script], detach: true });
+      begun.push(asked.exec);
+      await listening.until('exec_start', container);
+    }
+    const directory = `${strata.place.root}/events`;
+    const isWritten = (text: string): boolean =>
+      fs.readdirSync(directory).some((name) => fs.readFileSync(`${directory}/${name}`, 'utf8').includes(text));
+    await until(() => begun.every(isWritten), 'the events on the disk');
+    const position = { kind: 'position', epoch: listening.at.epoch, seq: listening.events.at(-1)?.seq ?? 0 } as const;
+    await strata.helper.crash();
+    for (const id of [stays, ends]) {
+      const { pid } = JSON.parse(fs.readFileSync(`${strata.place.run}/containers/${id}/started.json`, 'utf8')) as { pid: number };
+      fs.writeFileSync(`/proc/${pid}/root/end`, '');
+    }
+    await until(() => !fs.existsSync(`${strata.place.run}/containers/${ends}/state.json`), 'the end of the container');
+    const [first = '', second = ''] = begun;
+    await until(() => !leftovers(strata.place).processes.some((line) => line.includes('exit 5')), 'the end of the sessions');
+    await strata.restart();
+    const missed = await past(strata, position);
+    const told = (id: string): unknown[] =>
+      missed.events
+        .filter(({ actor }) => actor.id === id)
+        .map(({ action, actor: { attributes } }) => [action, attributes['execId'], attributes['exitCode']]);
+    expect(told(stays)).toEqual([['exec_die', first, '5']]);
+    expect(told(ends)).toEqual([
+      ['exec_die', second, undefined],
+      ['die', undefined, '5'],
+    ]);
+    const refused = await failure(strata.connection.request('exec.kill', { session: first }));
+    expect(refused).toMatchObject({ code: 'EXEC_NOT_RUNNING', details: { code: 5 } });
+    // Once.
+    await strata.helper.crash();
+    await strata.restart();
+    expect((await past(strata, position)).events.filter(({ action }) => action === 'exec_die')).toHaveLength(2);
   });
 
   it('again and again, is followed from the command line without an event lost or told twice', async () => {

@@ -45,7 +45,7 @@ describe('a supervisor of the version before', () => {
     const { strata } = context;
     await strata.helper.stop();
     await strata.restart(['--runtime', olderRuntime()]);
-    const id = await strata.start({ openStdin: true });
+    const id = await strata.start({ openStdin: true, healthcheck: { test: ['CMD', 'true'], intervalMs: 100 } });
     expect((await ask(id, 'hello', { version: 1, maxVersion: 2 })).result).toMatchObject({ version: 1 });
     expect((await ask(id, 'sessions', {})).error?.code).toBe('INVALID_REQUEST');
     await strata.helper.crash();
@@ -56,10 +56,18 @@ describe('a supervisor of the version before', () => {
     expect(refused.code).toBe('FEATURE_MISSING');
     expect(refused.hint).toMatch(/Restart the container/);
     expect((await strata.connection.request('exec.list', {})).sessions).toEqual([]);
-    expect((await strata.connection.request('container.inspect', { container: id })).execSessions).toEqual([]);
+    const inspected = await strata.connection.request('container.inspect', { container: id });
+    expect(inspected.execSessions).toEqual([]);
+    expect(inspected).not.toHaveProperty('health');
+    expect(inspected.limitations).toContain('its health is not checked');
+    expect(inspected.limitations).toContain('its log is not rotated and grows without bound');
     const { exit } = await strata.connection.request('container.stop', { container: id, graceMs: 0 });
     expect(exit.reason).toBe('killed by SIGKILL');
     await strata.connection.request('container.start', { container: id });
+    expect(await strata.connection.request('container.inspect', { container: id })).toMatchObject({
+      health: { status: 'starting' },
+      limitations: [],
+    });
     expect(await strata.cli(['exec', '-d', id, 'sleep', '505'])).toMatchObject({ status: 0 });
   });
 });
@@ -71,7 +79,7 @@ describe('a supervisor', () => {
     expect((await ask(id, 'hello', { version: 1 })).result).toMatchObject({ version: 1 });
     expect((await ask(id, 'hello', { version: 1, maxVersion: 2 })).result).toMatchObject({
       version: 2,
-      features: ['execSessions', 'signalNotes'],
+      features: ['execEnds', 'execSessions', 'logRotation', 'signalNotes'],
     });
     expect((await ask(id, 'hello', { version: 2, maxVersion: 9 })).result).toMatchObject({ version: 2 });
     expect((await ask(id, 'hello', { version: 3, maxVersion: 9 })).error?.code).toBe('INVALID_REQUEST');

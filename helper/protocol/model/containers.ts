@@ -223,6 +223,8 @@ export const containerDetailsSchema = containerSummarySchema.extend({
   /** pid of the supervisor; null while none runs. */
   supervisorPid: z.int().nullable(),
   execSessions: z.array(execSessionSchema),
+  /** What cannot be done for it as long as it runs, because an earlier version of Strata started it: a restart does away with them. */
+  limitations: z.array(z.string()),
 });
 export type ContainerDetails = z.infer<typeof containerDetailsSchema>;
 

@@ -91,7 +91,7 @@ export const containerMethods = {
     result: z.strictObject({ exit: exitSchema }),
   }),
   'container.restart': method({
-    doc: 'Stops the container as container.stop does, where it runs, and starts it. What was begun goes on when the request is cancelled; a stop that comes meanwhile ends it with CANCELLED.',
+    doc: 'Stops the container as container.stop does, where it runs, and starts it. What was begun goes on when the request is cancelled; a stop that comes meanwhile ends it with CANCELLED. One that removes itself stays meanwhile. Should the helper end, the next one goes on with it.',
     role: 'control',
     timeoutMs: LONG_MS,
     params: z.strictObject({
