@@ -11,6 +11,7 @@ import { DamagedRecordError, readRecord } from '../store/record.ts';
 import type { Container } from './container.ts';
 import type { ContainerFiles } from './containerFiles.ts';
 import type { ContainerService } from './containerService.ts';
+import { decodeNote } from './endingNote.ts';
 import type { ContainerExecs } from './execs.ts';
 import { exitOf } from './exitReason.ts';
 import type { ExitRecords } from './exitRecords.ts';
@@ -23,6 +24,7 @@ import type { RestartOrders } from './restartOrders.ts';
 import type { ContainerRestarts } from './restarts.ts';
 import type { SandboxFactory } from './sandboxes.ts';
 import type { SandboxPool } from './sandboxPool.ts';
+import { isEndingSignal } from './stops.ts';
 import { inTurns, within } from './waiting.ts';
 
 /** A record as it was read, or a stub in the place of one that cannot be. */
@@ -350,6 +352,8 @@ export class Adoption {
     };
     await this.#removeRun(record);
     const container = await this.#restore(known, state);
+    // The helper that was asked may have died before it could write that down.
+    if (wasEndedByPerson(exit, container)) container.restarts = { ...container.restarts, stoppedByPerson: true };
     await this.#afterEnd(container);
   }
 
@@ -388,6 +392,13 @@ export class Adoption {
     }
     await this.#files.removeRun(record.id);
   }
+}
+
+/** By a stop, a kill or a removal, as its supervisor was told. */
+function wasEndedByPerson({ requested }: ExitRecord, { plan }: Container): boolean {
+  if (requested === undefined || requested === null) return false;
+  const by = decodeNote(requested.note)?.by;
+  return by === 'stop' || by === 'remove' || (by === 'kill' && isEndingSignal(requested.signal, plan.stopSignal));
 }
 
 /** Or over before it came to that. */

@@ -27,6 +27,10 @@ const leastPatienceMs = 100;
 /** By which people ask a program to end, whatever its image says that it listens to. */
 const endingSignals: ReadonlySet<number> = new Set([SIGNALS.SIGKILL, SIGNALS.SIGTERM, SIGNALS.SIGINT, SIGNALS.SIGQUIT]);
 
+export function isEndingSignal(signal: number, stopSignal: string): boolean {
+  return endingSignals.has(signal) || signal === signalNumber(stopSignal);
+}
+
 /**
  * How people end containers.
  *
@@ -93,7 +97,7 @@ export class ContainerStops {
     // A start that does not come to its end may be given up.
     if (container.starting === undefined || container.client === undefined) requireRunning(container);
     const number = signalOf(signal ?? 'SIGKILL');
-    const noted = endingSignals.has(number) || number === signalNumber(container.plan.stopSignal) ? this.#noteStop(container) : undefined;
+    const noted = isEndingSignal(number, container.plan.stopSignal) ? this.#noteStop(container) : undefined;
     const heard = await this.#endings.signal(container, number, { by: 'kill', user });
     await noted;
     if (heard) return;

@@ -17,6 +17,7 @@ namespace {
 
 constexpr size_t kMostXattrBytes = 64 * 1024;  // of all names, of a value: the kernel's limits
 constexpr size_t kScannedBytes = 256 * 1024;
+constexpr size_t kReadAtOnce = 64 * 1024;   // of a file of unknown size
 constexpr size_t kMostLinked = size_t{1} << 20;  // more files with several names are written out again: memory is bounded, and nothing is lost
 
 void take_status(const struct stat& status, TarEntry& member) {
@@ -170,6 +171,35 @@ Status MemberWriter::write_file(int node, TarEntry& member) {
   for (const TarSparsePiece& piece : member.pieces) {
     TRY(write_piece(fd.get(), piece, member));
   }
+  ++entries_;
+  return writer_.end();
+}
+
+Status MemberWriter::write_generated(int node, const struct stat& status, const std::string& name, size_t most) {
+  const UniqueFd fd(::open(proc_path(node).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!fd) {
+    return fail_errno("open '" + name + "'");
+  }
+  std::vector<uint8_t> content;
+  for (ssize_t got = 1; got != 0;) {
+    TRY(go_on());
+    const size_t before = content.size();
+    content.resize(before + kReadAtOnce);
+    got = ::read(fd.get(), content.data() + before, kReadAtOnce);
+    if (got < 0 && errno != EINTR) {
+      return fail_errno("read '" + name + "'");
+    }
+    content.resize(before + static_cast<size_t>(std::max<ssize_t>(got, 0)));
+    if (content.size() > most) {
+      return fail(E2BIG, "read '" + name + "'", "the kernel makes it as it is read, and it has more than " + std::to_string(most) + " bytes");
+    }
+  }
+  TarEntry member;
+  member.name = name;
+  take_status(status, member);
+  member.size_bytes = content.size();
+  TRY(writer_.begin(member));
+  TRY(writer_.data(content));
   ++entries_;
   return writer_.end();
 }

@@ -37,6 +37,9 @@ class MemberWriter {
   // A second name of a file is a hard link to the first. Errors: E2BIG, ECANCELED, EIO, EPROTONOSUPPORT what has its content or its place in a layer
   // below, and what reading and writing says.
   [[nodiscard]] Result<Written> write(int node, const struct stat& status, const std::string& name);
+  // Of a regular file whose size says nothing, since the kernel makes it as it is read: it is read to its end before its header is written.
+  // Errors: E2BIG more than `most` bytes; a file that cannot be read leaves no trace.
+  [[nodiscard]] Status write_generated(int node, const struct stat& status, const std::string& name, size_t most);
   // A member without content.
   [[nodiscard]] Status write_empty(const TarEntry& member);
   [[nodiscard]] Status go_on() const;

@@ -19,6 +19,8 @@ namespace {
 constexpr long kMqueueMagic = 0x19800202;
 constexpr long kConfigfsMagic = 0x62656570;
 constexpr long kFusectlMagic = 0x65735543;
+// Of a file that the kernel makes: it is read into memory, for its size comes first.
+constexpr size_t kMostGenerated = size_t{32} << 20;
 
 // What is in them is not the container's, changes with who looks, and some of it acts when it is read.
 bool is_of_kernel(int node) {
@@ -57,9 +59,13 @@ class TreeArchiver {
     if (::fstat(node, &status) != 0) {
       return fail_errno("stat '" + options_.name + "'");
     }
-    TRY(add(node, status, options_.name));
+    enters_kernel_files_ = is_of_kernel(node);
+    if (enters_kernel_files_ && S_ISREG(status.st_mode)) {
+      TRY(writer_.write_generated(node, status, options_.name, kMostGenerated));
+    } else {
+      TRY(add(node, status, options_.name));
+    }
     if (S_ISDIR(status.st_mode)) {
-      enters_kernel_files_ = is_of_kernel(node);
       const UniqueFd directory(::openat(node, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
       if (!directory) {
         return fail_errno("open '" + options_.name + "'");
@@ -81,6 +87,18 @@ class TreeArchiver {
     return {};
   }
 
+  // Many cannot be read, or never end: they are no reason not to copy the others.
+  [[nodiscard]] Result<bool> add_generated(int node, const struct stat& status, const std::string& name) {
+    const std::uint64_t written = writer_.bytes();
+    if (auto done = writer_.write_generated(node, status, name, kMostGenerated); !done) {
+      if (writer_.bytes() != written || done.error().errno_value == ECANCELED) {
+        return std::unexpected(std::move(done).error());
+      }
+      ++archived_.left_out;
+    }
+    return false;
+  }
+
   // Whether what is below it is wanted.
   [[nodiscard]] Result<bool> pack(const TreeEntry& entry) {
     const UniqueFd node(::openat(entry.parent, entry.name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
@@ -94,7 +112,11 @@ class TreeArchiver {
     if (S_ISREG(status.st_mode) && std::find(options_.emptied.begin(), options_.emptied.end(), entry.path) != options_.emptied.end()) {
       status.st_size = 0;
     }
-    TRY(add(node.get(), status, (options_.name == "." ? "./" : options_.name + "/") + entry.path));
+    const std::string name = (options_.name == "." ? "./" : options_.name + "/") + entry.path;
+    if (enters_kernel_files_ && S_ISREG(status.st_mode) && is_of_kernel(node.get())) {
+      return TRY(add_generated(node.get(), status, name));
+    }
+    TRY(add(node.get(), status, name));
     return S_ISDIR(status.st_mode) && (enters_kernel_files_ || !is_of_kernel(node.get()));
   }
 

@@ -1,5 +1,6 @@
 // Packs a file or directory of a container, while the container may do with it what it likes, as a tar. Mounts below it are entered, but for the
-// kernel's own file systems (proc, sysfs, ...), whose directories stay empty.
+// kernel's own file systems (proc, sysfs, ...), whose directories stay empty. Where one of these is what is packed, its files are read to their end,
+// whatever size they have.
 #pragma once
 
 #include <atomic>
@@ -20,7 +21,7 @@ struct ArchiveOptions {
 struct Archived {
   uint64_t entries = 0;
   uint64_t bytes = 0;     // of the tar
-  uint64_t left_out = 0;  // sockets
+  uint64_t left_out = 0;  // sockets, and files of the kernel that cannot be read to their end
 };
 
 // `node`: an O_PATH descriptor of what is packed, whatever kind it is; `output`: of the tar. Both are borrowed. What vanishes meanwhile is left out,

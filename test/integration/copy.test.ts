@@ -428,6 +428,28 @@ describe('where it is copied to', () => {
     expect(await archiveOf(id).stat('/root', false)).toMatchObject({ kind: 'directory' });
   });
 
+  it('has files that the kernel makes as they are read, with all that they hold', async () => {
+    const { strata } = context;
+    const id = await strata.start();
+    const directory = fs.mkdtempSync(path.join(strata.place.directory, 'kernel-'));
+    // Of no size, and of a page whatever it holds.
+    for (const file of ['/proc/1/status', '/proc/sys/kernel/hostname', '/sys/class/net/lo/mtu']) {
+      const to = path.join(directory, path.basename(file));
+      expect(await strata.cli(['cp', '-L', `${id}:${file}`, to])).toMatchObject({ status: 0 });
+      const content = fs.readFileSync(to, 'utf8');
+      const name = file === '/proc/1/status' ? /^Name:\tsleep$/m : undefined;
+      if (name === undefined) expect(content).toBe((await strata.exec(id, ['cat', file])).stdout);
+      else expect(content).toMatch(name);
+    }
+    const endless = await strata.cli(['cp', `${id}:/proc/1/pagemap`, `${directory}/pagemap`]);
+    expect(endless.status).not.toBe(0);
+    expect(endless.stderr).toContain('the kernel makes it as it is read');
+    expect(fs.existsSync(`${directory}/pagemap`)).toBe(false);
+    // What cannot be read or has no end there keeps nothing else away.
+    expect(await strata.cli(['cp', `${id}:/proc/1/net`, `${directory}/net`])).toMatchObject({ status: 0 });
+    expect(fs.readFileSync(`${directory}/net/dev`, 'utf8')).toContain('lo:');
+  });
+
   it('stands still while the container is paused', async () => {
     const id = await context.strata.start();
     await context.strata.connection.request('container.pause', { container: id });

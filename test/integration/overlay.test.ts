@@ -99,9 +99,9 @@ describe('files of a layer', () => {
     const { entries } = await strata.connection.request('layer.list', { layer, path: '/' });
     expect(entries.map((entry) => entry.name)).toEqual(expect.arrayContaining(['bin', 'etc', 'tmp']));
     const read = await strata.connection.request('layer.read', { layer, path: '/etc/passwd' });
-    const { stdout } = await collect(strata.connection.stream(read.stream));
-    expect(stdout).toMatch(/^root:/);
-    expect(read.sizeBytes).toBe(stdout.length);
+    const { bytes } = await collect(strata.connection.stream(read.stream));
+    expect(bytes).toMatch(/^root:/);
+    expect(read.sizeBytes).toBe(bytes.length);
   });
 
   it('never lead out of the layer', async () => {

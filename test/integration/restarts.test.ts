@@ -276,6 +276,30 @@ describe('a restart policy', () => {
     for (const id of ids) await remove(id);
   });
 
+  it('rests after a stop of which the helper could write nothing before it died', async () => {
+    const { strata } = context;
+    const id = await start({ name: 'unless-stopped' }, [
+      'sh',
+      '-c',
+      'trap "sleep 1; exit 3" TERM; echo ready; while :; do sleep 0.05; done',
+    ]);
+    await until(async () => (await strata.cli(['logs', id])).stdout === 'ready\n', 'the trap');
+    const { root, run } = strata.place;
+    const asked = failure(strata.connection.request('container.stop', { container: id, graceMs: 10_000 }));
+    await until(() => fs.existsSync(`${root}/containers/${id}/restarts.json`), 'the stop');
+    // Its signal is on the way; what follows it is not seen here.
+    await strata.connection.request('container.list', { all: true });
+    await strata.helper.crash();
+    await asked;
+    fs.rmSync(`${root}/containers/${id}/restarts.json`);
+    await until(() => !fs.existsSync(`${run}/containers/${id}/state.json`), 'the end of its supervisor');
+    await strata.restart();
+    const { state, restartCount } = await summary(id);
+    expect({ state, restartCount }).toMatchObject({ state: { kind: 'exited', exit: { code: 3 } }, restartCount: 0 });
+    expect(state).not.toHaveProperty('restartsAt');
+    await remove(id);
+  });
+
   it('starts after a restart of the host what ran, and of what a person had stopped what runs always', async () => {
     const { strata } = context;
     const ran = await Promise.all(

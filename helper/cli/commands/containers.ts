@@ -129,43 +129,38 @@ function statusText({ state, health }: ContainerSummary, now: number): string {
   }
 }
 
+/** A stop, and maybe a start after it. */
+const stops = [
+  {
+    name: 'stop',
+    method: 'container.stop',
+    description: 'ask containers to end, and kill them when the time is over',
+    json: 'how each ended, as JSON',
+  },
+  { name: 'restart', method: 'container.restart', description: 'stop containers, and start them again', json: 'as JSON' },
+] as const;
+
 function addEnding(program: Command, context: () => Context): void {
-  program
-    .command('stop')
-    .description('ask containers to end, and kill them when the time is over')
-    .argument('<containers...>')
-    .option('-t, --time <seconds>', 'how long they are given')
-    .option('-s, --signal <signal>', 'signal to ask with')
-    .option('--json', 'how each ended, as JSON')
-    .action(async (containers: string[], flags: { time?: string; signal?: string; json?: true }) => {
-      const graceMs = flags.time === undefined ? undefined : parseWithin('--time', flags.time, ranges.graceS) * 1000;
-      await forEach(context(), containers, {
-        json: flags.json,
-        parallel: true,
-        act: async (connection, container) => {
-          const stopping = connection.request('container.stop', { container, graceMs, signal: flags.signal });
-          return { container, exit: (await announcingWait(connection, container, graceMs, stopping)).exit };
-        },
+  for (const { name, method, description, json } of stops) {
+    program
+      .command(name)
+      .description(description)
+      .argument('<containers...>')
+      .option('-t, --time <seconds>', 'how long they are given to end')
+      .option('-s, --signal <signal>', 'signal to ask with')
+      .option('--json', json)
+      .action(async (containers: string[], flags: { time?: string; signal?: string; json?: true }) => {
+        const graceMs = flags.time === undefined ? undefined : parseWithin('--time', flags.time, ranges.graceS) * 1000;
+        await forEach(context(), containers, {
+          json: flags.json,
+          parallel: true,
+          act: async (connection, container) => {
+            const stopping = connection.request(method, { container, graceMs, signal: flags.signal });
+            return { container, ...(await announcingWait(connection, container, graceMs, stopping)) };
+          },
+        });
       });
-    });
-  program
-    .command('restart')
-    .description('stop containers, and start them again')
-    .argument('<containers...>')
-    .option('-t, --time <seconds>', 'how long they are given to end')
-    .option('-s, --signal <signal>', 'signal to ask with')
-    .option('--json', 'as JSON')
-    .action(async (containers: string[], flags: { time?: string; signal?: string; json?: true }) => {
-      const graceMs = flags.time === undefined ? undefined : parseWithin('--time', flags.time, ranges.graceS) * 1000;
-      await forEach(context(), containers, {
-        json: flags.json,
-        parallel: true,
-        act: async (connection, container) => {
-          const restarting = connection.request('container.restart', { container, graceMs, signal: flags.signal });
-          return { container, ...(await announcingWait(connection, container, graceMs, restarting)) };
-        },
-      });
-    });
+  }
   for (const { name, method, description } of standstills) {
     program
       .command(name)

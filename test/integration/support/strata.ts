@@ -144,17 +144,17 @@ export function streamOf(connection: Connection, id: number | undefined): WireSt
   return connection.stream(id);
 }
 
-/** Everything that a stream carries until it is closed; rejects when it is closed for a reason. */
-export function collect(stream: WireStream): Promise<{ stdout: string; stderr: string }> {
-  const chunks: Record<'stdout' | 'stderr', Uint8Array[]> = { stdout: [], stderr: [] };
+/** Everything that a stream carries until it is closed; rejects when it is closed for a reason. `bytes`: what is neither. */
+export function collect(stream: WireStream): Promise<{ stdout: string; stderr: string; bytes: string }> {
+  const chunks: Record<Channel, Uint8Array[]> = { 0: [], 1: [], 2: [], 3: [] };
   return new Promise((resolve, reject) => {
     stream.consume({
       data(channel, bytes) {
-        chunks[channel === Channel.stderr ? 'stderr' : 'stdout'].push(bytes);
+        chunks[channel].push(bytes);
       },
       closed(error) {
-        const text = (list: Uint8Array[]): string => Buffer.concat(list).toString();
-        if (error === undefined) resolve({ stdout: text(chunks.stdout), stderr: text(chunks.stderr) });
+        const text = (channel: Channel): string => Buffer.concat(chunks[channel]).toString();
+        if (error === undefined) resolve({ stdout: text(Channel.stdout), stderr: text(Channel.stderr), bytes: text(Channel.bytes) });
         else reject(error);
       },
     });
