@@ -86,6 +86,9 @@ Outcome<UniqueFd> open_running(Sys& sys, const RunningView& view, bool alone) {
   }
   if (alone) {
     root = TRY(clone_root(sys, pidfd.get()));
+  } else if (::setns(pidfd.get(), CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET) < 0) {
+    // What is below /proc/sys is of the namespaces of who reads it: else the host's host name would be copied as the container's.
+    return errno == ESRCH ? Outcome<UniqueFd>(not_running()) : refuse_errno(ErrorCode::kNamespaceFailed, "enter the container's namespaces");
   }
   if (!is_same_namespace(user_namespace->get(), own_namespace.get())) {
     TRY(become_root_of(user_namespace->get()));
