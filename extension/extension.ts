@@ -11,6 +11,7 @@ import { logCommands } from './commands/logs.ts';
 import { lookCommands } from './commands/look.ts';
 import { pullCommands } from './commands/pull.ts';
 import { registerCommands } from './commands/registry.ts';
+import { loginCommands } from './commands/registryLogin.ts';
 import { runCommand } from './commands/run.ts';
 import { shellCommands } from './commands/shell.ts';
 import { Targets } from './commands/targets.ts';
@@ -67,7 +68,7 @@ export function activate(context: vscode.ExtensionContext): void {
   const logs = own(new LogDocuments(services));
   own(new LogToolbar(logs));
 
-  const targets = new Targets(store, () => containers.keyRows());
+  const targets = new Targets(store, { containers: () => containers.keyRows(), images: () => images.keyRows() });
   const logins = new RegistryLogins(context.secrets);
   const handlers = {
     ...runCommand(services, targets, logins, (id: ContainerId) => void containers.reveal(id)),
@@ -78,6 +79,7 @@ export function activate(context: vscode.ExtensionContext): void {
     ...logCommands(logs, targets),
     ...imageCommands(services, targets, documents),
     ...pullCommands(services, targets, logins),
+    ...loginCommands(logins),
     ...copyCommands(services, targets, layers),
     ...helperCommands(services, () => {
       for (const shown of [containers, images, layers, cgroups, documents]) shown.refresh();

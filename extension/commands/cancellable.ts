@@ -3,7 +3,7 @@ import * as vscode from 'vscode';
 /** What is over sooner is not worth a notification that comes and goes. */
 const SHOWN_AFTER_MS = 300;
 
-type Report = (message: string, increment?: number) => void;
+export type Report = (message: string, increment?: number) => void;
 
 /**
  * A notification while something lasts, which tells how far it is (`increment`: percent since the last report). To cancel it aborts

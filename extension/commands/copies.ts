@@ -1,4 +1,3 @@
-import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import * as vscode from 'vscode';
 import { type CopyOptions, copyIn, copyOut } from '../../helper/archive/copies.ts';
@@ -12,6 +11,7 @@ import type { Services } from '../services.ts';
 import type { LayersView } from '../views/layersView.ts';
 import { cancellable } from './cancellable.ts';
 import { showChanges } from './changes.ts';
+import { counted, reportBytes, startAt, startIn } from './fileTransfer.ts';
 import type { CommandHandlers } from './registry.ts';
 import type { Targets } from './targets.ts';
 
@@ -19,8 +19,6 @@ type CopyCommands = Pick<
   CommandHandlers,
   'strata.container.copyTo' | 'strata.container.copyFrom' | 'strata.container.export' | 'strata.container.changes'
 >;
-
-const reportEveryMs = 200;
 
 export function copyCommands(services: Services, targets: Targets, layers: LayersView): CopyCommands {
   const { store } = services;
@@ -117,13 +115,13 @@ async function exportFileSystem(services: Services, container: ContainerSummary)
     title: `Export the File System of ${container.name}`,
     saveLabel: 'Export',
     filters: { 'Tar archives': ['tar'] },
-    defaultUri: vscode.Uri.joinPath(startIn().defaultUri ?? vscode.Uri.file(homedir()), `${container.name}.tar`),
+    ...startAt(`${container.name}.tar`),
   });
   if (uri === undefined) return;
   const path = hostPath(uri);
   await cancellable(`Exporting the file system of ${container.name}`, async (signal, report) => {
     const bytes = await new ContainerArchive(services.client, container.id, signal).export();
-    await writeWhole(counted(bytes, throttled(report)), path);
+    await writeWhole(counted(bytes, reportBytes(report)), path);
   });
   tell(`Exported the file system of ${container.name} to ${path}.`, []);
 }
@@ -198,25 +196,7 @@ async function exists(path: string): Promise<boolean> {
 }
 
 function copyOptions(signal: AbortSignal, report: (message: string) => void, skipped: string[]): CopyOptions {
-  return { signal, progress: throttled(report), skipped: (path) => skipped.push(path) };
-}
-
-function throttled(report: (message: string) => void): (bytes: number) => void {
-  let shownAt = 0;
-  return (bytes) => {
-    if (performance.now() - shownAt < reportEveryMs) return;
-    shownAt = performance.now();
-    report(formatBytes(bytes));
-  };
-}
-
-async function* counted(source: AsyncIterable<Uint8Array>, progress: (bytes: number) => void): AsyncGenerator<Uint8Array> {
-  let sum = 0;
-  for await (const bytes of source) {
-    yield bytes;
-    sum += bytes.byteLength;
-    progress(sum);
-  }
+  return { signal, progress: reportBytes(report), skipped: (path) => skipped.push(path) };
 }
 
 function tell(text: string, skipped: readonly string[]): void {
@@ -233,9 +213,4 @@ function tell(text: string, skipped: readonly string[]): void {
 function countWords(paths: readonly string[]): string {
   const [only] = paths;
   return paths.length === 1 && only !== undefined ? basename(only) : `${paths.length} files and folders`;
-}
-
-/** Without a folder VS Code might begin anywhere. */
-function startIn(): { readonly defaultUri?: vscode.Uri } {
-  return vscode.workspace.workspaceFolders === undefined ? { defaultUri: vscode.Uri.file(homedir()) } : {};
 }

@@ -1,10 +1,10 @@
 import * as vscode from 'vscode';
 import type { HelperDocuments } from '../files/helperDocuments.ts';
+import { imageName } from '../model/imageGroups.ts';
 import type { Services } from '../services.ts';
 import { readSettings } from '../settings.ts';
 import { openTerminal } from '../terminals/open.ts';
 import { logsPlan } from '../terminals/sessions.ts';
-import { imageName } from '../views/imageItem.ts';
 import type { LayersView } from '../views/layersView.ts';
 import type { CommandHandlers } from './registry.ts';
 import { isRunning, type Targets } from './targets.ts';

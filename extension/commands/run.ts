@@ -10,16 +10,15 @@ import {
 } from '../../helper/protocol/index.ts';
 import { joinCommand, splitCommand } from '../model/commandLine.ts';
 import { shortId } from '../model/containerWords.ts';
+import { imageName, namedImages, nameOf } from '../model/imageGroups.ts';
 import { basicLimitFields, type LimitField, limitsSummary, parseLimit } from '../model/limitFields.ts';
 import { judgeReference } from '../model/pullQuestion.ts';
 import type { RunOptions } from '../model/runOptions.ts';
-import { imagesInOrder } from '../model/state.ts';
 import { formatBytes } from '../model/units.ts';
 import type { RegistryLogins } from '../registryLogins.ts';
 import type { Services } from '../services.ts';
 import { openTerminal } from '../terminals/open.ts';
 import { type RunResult, runPlan } from '../terminals/sessions.ts';
-import { imageName } from '../views/imageItem.ts';
 import { pullImage } from './pull.ts';
 import type { CommandHandlers } from './registry.ts';
 import { optionItems, separator } from './runForm.ts';
@@ -54,19 +53,16 @@ export function runCommand(
 ): Pick<CommandHandlers, 'strata.container.run'> {
   return {
     'strata.container.run': async (args) => {
-      const image = targets.imageOf(args[0]);
+      const row = targets.imageOf(args[0]);
+      const image = row && (targets.nameOf(args[0]) ?? imageName(row));
       if (image === undefined && services.store.state.images.size === 0) {
         const ways = { 'Pull Image…': 'strata.image.pull', 'Import Image…': 'strata.image.import' } as const;
         const answer = await vscode.window.showInformationMessage('There is no image to run yet.', ...Object.keys(ways));
         if (answer !== undefined) await vscode.commands.executeCommand(ways[answer as keyof typeof ways]); // one of these keys
         return;
       }
-      const start: RunState = { ...initial, image: image && imageName(image) };
-      const chosen = await runSteps(
-        image === undefined ? 'Run Container' : `Run ${imageName(image)}`,
-        runQuestions(services, logins),
-        start,
-      );
+      const start: RunState = { ...initial, image };
+      const chosen = await runSteps(image === undefined ? 'Run Container' : `Run ${image}`, runQuestions(services, logins), start);
       if (chosen?.image !== undefined) await run(services, { ...chosen, image: chosen.image }, reveal);
     },
   };
@@ -121,17 +117,17 @@ function runQuestions(services: Services, logins: RegistryLogins): readonly Step
 }
 
 function imageQuestion({ store }: Services): PickStep<RunState> {
-  const isHere = (reference: string): boolean => imagesInOrder(store.state).some(({ references }) => references.includes(reference));
+  const isHere = (reference: string): boolean => [...store.state.images.values()].some(({ references }) => references.includes(reference));
   return {
     kind: 'pick',
     placeholder: 'Choose an image, or write the name of one to pull',
     skip: (state) => state.image !== undefined,
     items: (state) =>
-      imagesInOrder(store.state).map((image) => ({
-        label: imageName(image),
-        description: `${formatBytes(image.sizeBytes)} · ${shortId(image.id)}`,
+      namedImages(store.state.images.values()).map((named) => ({
+        label: nameOf(named),
+        description: `${formatBytes(named.image.sizeBytes)} · ${shortId(named.image.id)}`,
         iconPath: new vscode.ThemeIcon('package'),
-        next: { ...state, image: imageName(image) },
+        next: { ...state, image: nameOf(named) },
       })),
     typed: (text, state) => {
       const judgement = judgeReference(text);

@@ -1,18 +1,22 @@
 import * as vscode from 'vscode';
 import { type ContainerSummary, containerIdSchema, digestSchema, type ImageSummary } from '../../helper/protocol/index.ts';
-import { stateWords } from '../model/containerWords.ts';
-import { containersInOrder, imagesInOrder } from '../model/state.ts';
+import { isKeyArgument, type KeyArgument } from '../contributions/keybindings.ts';
+import { shortId, stateWords } from '../model/containerWords.ts';
+import { type NamedImage, namedImages, nameOf } from '../model/imageGroups.ts';
+import { containersInOrder } from '../model/state.ts';
 import type { Store } from '../model/store.ts';
 import { formatBytes } from '../model/units.ts';
-import { imageName } from '../views/imageItem.ts';
+import type { ImagesNode } from '../views/imagesView.ts';
+
+/** The rows that a key which is pressed now in a view is for. */
+export type KeyRows = Readonly<Record<KeyArgument, () => Promise<readonly unknown[]>>>;
 
 /** Finds what a command is about: the rows it was invoked on, those that a key is for, or a question. */
 export class Targets {
   readonly #store: Store;
-  readonly #keyRows: () => Promise<readonly unknown[]>;
+  readonly #keyRows: KeyRows;
 
-  /** `keyRows`: the rows that a key which is pressed now is for. */
-  constructor(store: Store, keyRows: () => Promise<readonly unknown[]>) {
+  constructor(store: Store, keyRows: KeyRows) {
     this.#store = store;
     this.#keyRows = keyRows;
   }
@@ -48,19 +52,47 @@ export class Targets {
     return (await this.containers(args.slice(0, 1), prompt, fits))[0];
   }
 
-  async images(args: readonly unknown[], prompt: string): Promise<readonly ImageSummary[]> {
+  /** Images, each under the name of its row. Empty: the user left. */
+  async allNamed(
+    args: readonly unknown[],
+    prompt: string,
+    fits: (named: NamedImage) => boolean = () => true,
+  ): Promise<readonly NamedImage[]> {
     const nodes = await this.#nodes(args);
-    if (nodes !== undefined) return nodes.map((node) => this.imageOf(node)).filter((image) => image !== undefined);
-    const all = imagesInOrder(this.#store.state);
+    if (nodes !== undefined) {
+      const named = nodes.map((node) => this.#namedOf(node)).filter((one) => one !== undefined);
+      // Steps of its history are rows of the same image.
+      return [...new Map(named.filter(fits).map((one) => [`${one.image.id} ${one.reference ?? ''}`, one])).values()];
+    }
+    const all = namedImages(this.#store.state.images.values()).filter(fits);
     if (all.length === 0) {
-      void vscode.window.showInformationMessage(`${prompt}: there are no images yet.`);
+      void vscode.window.showInformationMessage(`${prompt}: there is no image that this fits.`);
       return [];
     }
     const chosen = await vscode.window.showQuickPick(
-      all.map((image) => ({ label: imageName(image), description: formatBytes(image.sizeBytes), image })),
-      { title: prompt, placeHolder: 'Choose an image' },
+      all.map((named) => ({
+        label: nameOf(named),
+        description: `${formatBytes(named.image.sizeBytes)} · ${shortId(named.image.id)}`,
+        named,
+      })),
+      { title: prompt, placeHolder: 'Choose an image', matchOnDescription: true },
     );
-    return chosen === undefined ? [] : [chosen.image];
+    return chosen === undefined ? [] : [chosen.named];
+  }
+
+  async named(args: readonly unknown[], prompt: string, fits?: (named: NamedImage) => boolean): Promise<NamedImage | undefined> {
+    return (await this.allNamed(args.slice(0, 1), prompt, fits))[0];
+  }
+
+  /** The image's name that a row of the Images view is of, if it is one. */
+  nameOf(node: unknown): string | undefined {
+    return this.#namedOf(node)?.reference;
+  }
+
+  /** The repository that a row of the Images view is, if it is one with a name. */
+  repositoryOf(node: unknown): string | undefined {
+    const row = typeof node === 'object' && node !== null ? (node as Partial<ImagesNode>) : {}; // what getChildren gave, or a stranger's
+    return row.kind === 'repository' && row.name !== '' ? row.name : undefined;
   }
 
   /** The image of a row of the Images view, if this is one. */
@@ -69,15 +101,22 @@ export class Targets {
     return id.success ? this.#store.image(id.data) : undefined;
   }
 
+  #namedOf(node: unknown): NamedImage | undefined {
+    const image = this.imageOf(node);
+    if (image === undefined) return undefined;
+    const { reference } = node as { readonly reference?: unknown }; // imageOf has found an id in it, so it is an object
+    return { image, reference: image.references.find((name) => name === reference) };
+  }
+
   #containerOf(node: unknown): ContainerSummary | undefined {
     const id = containerIdSchema.safeParse(idOf(node));
     return id.success ? this.#store.container(id.data) : undefined;
   }
 
-  /** VS Code gives the row that was clicked and all that are selected; a key binding of ours gives "selection". */
+  /** VS Code gives the row that was clicked and all that are selected; a key binding of ours gives one of `keyArguments`. */
   async #nodes(args: readonly unknown[]): Promise<readonly unknown[] | undefined> {
     const [first, all] = args;
-    if (first === 'selection') return await this.#keyRows();
+    if (isKeyArgument(first)) return await this.#keyRows[first]();
     if (idOf(first) === undefined) return undefined;
     return Array.isArray(all) && all.length > 0 ? (all as readonly unknown[]) : [first]; // isArray makes any[] of it
   }

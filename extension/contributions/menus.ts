@@ -11,7 +11,10 @@ const isRestarting = 'viewItem =~ /^container .*\\brestarting\\b/';
 const isRemovedAtItsEnd = 'viewItem =~ /^container .*\\bautoRemove\\b/';
 const isRestartable = `${isRunning} && !(viewItem =~ /\\bautoRemove\\b/)`;
 const isAttachable = 'viewItem =~ /^container .*\\bstdin\\b/ && viewItem =~ /\\brunning\\b/';
-const isImage = 'viewItem == image';
+const isImage = 'viewItem =~ /^image\\b/';
+const isNamedImage = 'viewItem =~ /^image named/';
+const isRepository = 'viewItem =~ /^repository named/';
+const isOfHub = 'viewItem =~ /^(image|repository) named hub/';
 const isLimitedFigure = `viewItem == ${itemKinds.limitedFigure}`;
 const isMergedEntry = `viewItem =~ /^${itemKinds.mergedEntry}/ && ${contextKeys.layersOf} == container`;
 const isMergedDirectory = `viewItem =~ /^(${itemKinds.merged}$|${itemKinds.mergedEntry} directory)/ && ${contextKeys.layersOf} == container`;
@@ -32,7 +35,12 @@ export const titleMenu: readonly MenuItem[] = [
   { command: 'strata.host.info', when: inView('containers'), group: '3_helper@1' },
   { command: 'strata.helper.showLog', when: inView('containers'), group: '3_helper@2' },
   { command: 'strata.image.pull', when: inView('images'), group: 'navigation@1' },
-  { command: 'strata.image.import', when: inView('images'), group: 'navigation@2' },
+  { command: 'strata.refresh', when: inView('images'), group: 'navigation@9' },
+  { command: 'strata.image.import', when: inView('images'), group: '1_bring@2' },
+  { command: 'strata.image.prune', when: inView('images'), group: '2_remove' },
+  { command: 'strata.image.usage', when: inView('images'), group: '3_look' },
+  { command: 'strata.registry.logIn', when: inView('images'), group: '4_registry@1' },
+  { command: 'strata.registry.logOut', when: inView('images'), group: '4_registry@2' },
   { command: 'strata.layers.refresh', when: `${inView('layers')} && ${contextKeys.layersOf} != none`, group: 'navigation@1' },
 ];
 
@@ -75,10 +83,14 @@ export const itemMenu: readonly MenuItem[] = [
 
   { command: 'strata.container.run', when: isImage, group: 'inline@1' },
   { command: 'strata.container.run', when: isImage, group: '1_run@1' },
-  { command: 'strata.image.pull', when: isImage, group: '1_run@2' },
+  { command: 'strata.image.pull', when: `${isNamedImage} || ${isRepository}`, group: '2_registry@1' },
+  { command: 'strata.image.hub', when: isOfHub, group: '2_registry@3' },
   { command: 'strata.layers.show', when: isImage, group: '3_look@1' },
-  { command: 'strata.image.inspect', when: isImage, group: '3_look@2' },
-  { command: 'strata.image.copyId', when: isImage, group: '5_copy' },
+  { command: 'strata.image.history', when: isImage, group: '3_look@2' },
+  { command: 'strata.image.inspect', when: isImage, group: '3_look@3' },
+  { command: 'strata.image.tag', when: isImage, group: '4_change@1' },
+  { command: 'strata.image.copyName', when: isNamedImage, group: '5_copy@1' },
+  { command: 'strata.image.copyId', when: isImage, group: '5_copy@2' },
   { command: 'strata.image.remove', when: isImage, group: '9_remove' },
 
   { command: 'strata.container.copyTo', when: isMergedDirectory, group: '4_files@1' },

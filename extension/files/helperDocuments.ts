@@ -1,14 +1,23 @@
 import * as vscode from 'vscode';
 import type { MethodResult } from '../../helper/protocol/index.ts';
 import { messageOf } from '../errors.ts';
+import { shortId } from '../model/containerWords.ts';
+import { historySteps } from '../model/historySteps.ts';
 import type { ChangeSet } from '../model/state.ts';
-import { formatBytes, formatDuration } from '../model/units.ts';
+import { formatBytes, formatDuration, formatTime } from '../model/units.ts';
 import type { Services } from '../services.ts';
 
 export const DOCUMENT_SCHEME = 'strata';
 
 /** What can be read as a document, and the ending that gives its tab a language. */
-const endings = { container: '.json', image: '.json', processes: '.processes.txt', host: '.json' } as const;
+const endings = {
+  container: '.json',
+  image: '.json',
+  history: '.history.txt',
+  usage: '.txt',
+  processes: '.processes.txt',
+  host: '.json',
+} as const;
 export type DocumentKind = keyof typeof endings;
 
 /** strata:/container/<id>/web.json: the last part is the tab's title. */
@@ -65,6 +74,10 @@ export class HelperDocuments implements vscode.TextDocumentContentProvider, vsco
           return json(await client.request('container.inspect', { container: id }));
         case 'image':
           return json(await client.request('image.inspect', { image: id }));
+        case 'history':
+          return historyTable(await client.request('image.history', { image: id }));
+        case 'usage':
+          return usageTables(await client.request('host.diskUsage', {}));
         case 'host':
           return json(await client.request('host.info', {}));
         case 'processes':
@@ -76,7 +89,7 @@ export class HelperDocuments implements vscode.TextDocumentContentProvider, vsco
       }
     } catch (error) {
       // Thrown, it would be a notification for each open document whenever the helper restarts.
-      return kind === 'processes' ? `${messageOf(error)}\n` : json({ error: messageOf(error) });
+      return endings[kind ?? 'host'].endsWith('.txt') ? `${messageOf(error)}\n` : json({ error: messageOf(error) });
     }
   }
 
@@ -105,7 +118,6 @@ function json(value: unknown): string {
 }
 
 function processTable({ processes, truncated }: MethodResult<'container.processes'>): string {
-  const header = ['PID', 'HOST PID', 'USER', 'HOST USER', 'STATE', 'CPU', 'MEMORY', 'STARTED', 'COMMAND'];
   const rows = processes.map((process) => [
     String(process.containerPid),
     String(process.hostPid),
@@ -117,11 +129,51 @@ function processTable({ processes, truncated }: MethodResult<'container.processe
     process.startedAt,
     process.command,
   ]);
+  const header = ['PID', 'HOST PID', 'USER', 'HOST USER', 'STATE', 'CPU', 'MEMORY', 'STARTED', 'COMMAND'];
+  return `${table(header, rows)}${truncated ? '… and more than can be shown\n' : ''}`;
+}
+
+function historyTable({ entries }: MethodResult<'image.history'>): string {
+  const rows = historySteps(entries).map(({ entry, layer, instruction, rest }) => [
+    layer === undefined ? '' : String(layer),
+    entry.layer === null ? '' : formatBytes(entry.layer.sizeBytes),
+    entry.createdAt === null ? '' : formatTime(entry.createdAt),
+    `${instruction} ${rest}`.trim(),
+    entry.comment ?? '',
+  ]);
+  return table(['LAYER', 'SIZE', 'MADE', 'MADE BY', 'COMMENT'], rows);
+}
+
+function usageTables({ images, containers, layers, blobs }: MethodResult<'host.diskUsage'>): string {
+  const sums = [['Layers of images, unpacked', layers] as const, ['What is kept to be sent to others', blobs] as const].map(
+    ([what, { count, sizeBytes, reclaimableBytes }]) => [what, String(count), formatBytes(sizeBytes), formatBytes(reclaimableBytes)],
+  );
+  const ofImages = images.map((image) => [
+    image.references.length === 0 ? shortId(image.id) : image.references.join(', '),
+    formatBytes(image.sizeBytes),
+    formatBytes(image.sharedBytes),
+    formatBytes(image.uniqueBytes),
+    image.containers.join(', '),
+  ]);
+  const ofContainers = containers.map((container) => [
+    container.name,
+    container.running ? 'running' : 'stopped',
+    container.upperBytes === null ? 'too much to count' : formatBytes(container.upperBytes),
+    formatBytes(container.logBytes),
+  ]);
+  return [
+    table(['WHAT', 'COUNT', 'SIZE', 'NOT IN USE'], sums),
+    ...(ofImages.length === 0 ? [] : [table(['IMAGE', 'SIZE', 'SHARED', 'ITS OWN', 'USED BY'], ofImages)]),
+    ...(ofContainers.length === 0 ? [] : [table(['CONTAINER', 'STATE', 'WRITTEN', 'LOG'], ofContainers)]),
+  ].join('\n');
+}
+
+function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
   const line = (cells: readonly string[]): string =>
     cells
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
       .join('  ')
       .trimEnd();
-  return `${[header, ...rows].map(line).join('\n')}\n${truncated ? '… and more than can be shown\n' : ''}`;
+  return `${[header, ...rows].map(line).join('\n')}\n`;
 }

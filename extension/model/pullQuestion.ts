@@ -1,4 +1,4 @@
-import { normalizeReference, registryOf, StrataError } from '../../helper/protocol/index.ts';
+import { DOCKER_HUB, normalizeReference, registryOf, StrataError } from '../../helper/protocol/index.ts';
 
 export type ReferenceJudgement =
   | { readonly kind: 'empty' }
@@ -16,6 +16,14 @@ export function judgeReference(text: string): ReferenceJudgement {
     if (!(error instanceof StrataError)) throw error;
     return { kind: 'invalid', problem: problemOf(typed) };
   }
+}
+
+/** What a name would bring: short names are of Docker Hub, which is worth saying. */
+export function originWords({ reference, from }: { readonly reference: string; readonly from: string }): string {
+  if (from !== DOCKER_HUB) return `${reference} from ${from}`;
+  return reference.includes('/')
+    ? `${DOCKER_HUB}/${reference}: an image of a user or team of Docker Hub`
+    : `${DOCKER_HUB}/library/${reference}: an official image of Docker Hub`;
 }
 
 function problemOf(text: string): string {

@@ -154,9 +154,3 @@ export function containersInOrder(state: StrataState): readonly ContainerSummary
     (a, b) => rank(a) - rank(b) || b.createdAt.localeCompare(a.createdAt) || a.id.localeCompare(b.id),
   );
 }
-
-/** By name; those without one last. */
-export function imagesInOrder(state: StrataState): readonly ImageSummary[] {
-  const name = (image: ImageSummary): string => image.references[0] ?? '\uffff';
-  return [...state.images.values()].sort((a, b) => name(a).localeCompare(name(b)) || a.id.localeCompare(b.id));
-}

@@ -3,6 +3,7 @@ import type { Layer, LayerEntry } from '../../helper/protocol/index.ts';
 import { itemKinds } from '../contributions/views.ts';
 import { layerUri } from '../files/layerUri.ts';
 import { shortId } from '../model/containerWords.ts';
+import { instructionOf } from '../model/historySteps.ts';
 import type { MergedEntry } from '../model/mergedLayers.ts';
 import type { LayerTarget } from '../model/store.ts';
 import { formatBytes, formatTime } from '../model/units.ts';
@@ -47,7 +48,7 @@ export function mergedItem(path: string, { entry, layer, layers, hides }: Merged
 export function layerItem(layer: Layer, number: number, owner: string): vscode.TreeItem {
   const item = new vscode.TreeItem(layer.role === 'image' ? `layer ${number}` : layer.role, vscode.TreeItemCollapsibleState.Collapsed);
   const size = layer.sizeBytes === null ? undefined : formatBytes(layer.sizeBytes);
-  const what = layer.role === 'image' ? instructionOf(layer.createdBy) : roleWords[layer.role];
+  const what = layer.role === 'image' ? instructionOf(layer.createdBy ?? '') || roleWords.image : roleWords[layer.role];
   item.id = `${owner}/${layer.role}/${layer.index}`;
   item.description = [size, what].filter((part) => part !== undefined).join(' · ');
   item.iconPath = new vscode.ThemeIcon(roleIcons[layer.role]);
@@ -68,15 +69,6 @@ export function layerItem(layer: Layer, number: number, owner: string): vscode.T
 function entriesOf({ entries, moreEntriesThan }: Layer): string | undefined {
   if (moreEntriesThan !== undefined) return `more than ${moreEntriesThan}`;
   return entries === null ? undefined : String(entries);
-}
-
-/** A history line as people wrote it: without the shell that a builder put before it. */
-function instructionOf(createdBy: string | null): string {
-  if (createdBy === null || createdBy === '') return roleWords.image;
-  return createdBy
-    .replace(/^\/bin\/sh -c #\(nop\)\s+/, '')
-    .replace(/^\/bin\/sh -c /, 'RUN ')
-    .replaceAll(/\s+/g, ' ');
 }
 
 export function entryItem(layer: Layer, path: string, entry: LayerEntry, owner: string): vscode.TreeItem {

@@ -4,12 +4,12 @@ import { contextKeys } from '../contributions/context.ts';
 import { views } from '../contributions/views.ts';
 import { messageOf } from '../errors.ts';
 import { layerUri } from '../files/layerUri.ts';
+import { imageName } from '../model/imageGroups.ts';
 import { type MergedEntry, mergeListings } from '../model/mergedLayers.ts';
 import type { ChangeSet } from '../model/state.ts';
 import type { LayerTarget } from '../model/store.ts';
 import type { Services } from '../services.ts';
 import { type DropFiles, type DropPlace, FileDrop } from './fileDrop.ts';
-import { imageName } from './imageItem.ts';
 import { entryItem, layerItem, layerName, mergedItem, mergedRootItem, messageItem } from './layerItems.ts';
 
 export interface LayerNode {

@@ -58,8 +58,8 @@ describe('what the side bar says without a helper', () => {
   test('it starts, and nobody has to do anything', async () => {
     const { page } = session;
     await session.startHelper();
-    await page.treeRow('busybox:latest', 'Images').waitFor();
-    expect(await page.treeLabels('Images')).toEqual(['busybox:latest']);
+    await page.imageRow('busybox:latest').waitFor();
+    expect(await page.treeLabels('Images')).toEqual(['busybox', 'latest']);
   });
 });
 
@@ -79,10 +79,10 @@ describe('a user who may not talk to the helper', () => {
   test('may look, and only that, when the socket is opened to all', async () => {
     const { page, place } = session;
     chmodSync(place.socketPath, 0o666);
-    await page.treeRow('busybox:latest', 'Images').waitFor();
+    await page.imageRow('busybox:latest').waitFor();
     await page.welcome('Containers').getByText('You may look at this helper').waitFor();
     expect(await page.welcome('Containers').getByText('Run Container').count()).toBe(0);
-    expect(await page.treeLabels('Images')).toEqual(['busybox:latest']);
+    expect(await page.treeLabels('Images')).toEqual(['busybox', 'latest']);
   });
 });
 

@@ -23,7 +23,7 @@ describe('images', () => {
 
   test('an archive is imported, browsed and removed', async () => {
     const { page } = session;
-    await page.treeRow('busybox:latest', 'Images').waitFor();
+    await page.imageRow('busybox:latest').waitFor();
     await page.runCommand('Strata: Import Image');
     await page.pick('Root file system archive');
     await page.quickInputTitle.getByText('Import Image').waitFor();
@@ -39,7 +39,7 @@ describe('images', () => {
     await page.toast('Imported tiny-rootfs:latest').waitFor();
     await page.clearToasts();
 
-    await page.treeRow('tiny-rootfs:latest', 'Images').click();
+    await page.imageRow('tiny-rootfs:latest').click();
     await page.view('Layers').locator('.pane-header').getByText('image tiny-rootfs:latest').waitFor();
     await page.expand('layer 1', 'Layers');
     await page.expand('etc', 'Layers');
@@ -50,11 +50,11 @@ describe('images', () => {
     await page.reloadWindow();
     await expect.poll(() => page.editorText(), { timeout: 60_000 }).toContain('imported from the side bar');
     await page.openContainer('Strata');
-    await page.treeRow('tiny-rootfs:latest', 'Images').waitFor();
+    await page.imageRow('tiny-rootfs:latest').waitFor();
 
-    await page.chooseFromContextMenu(page.treeRow('tiny-rootfs:latest', 'Images'), 'Remove Image…');
+    await page.chooseFromContextMenu(page.imageRow('tiny-rootfs:latest'), 'Remove Image…');
     await page.pressDialogButton('Remove');
-    await page.treeRow('tiny-rootfs:latest', 'Images').waitFor({ state: 'detached' });
-    await expect.poll(() => page.treeLabels('Images'), { timeout: 30_000 }).toEqual(['busybox:latest']);
+    await page.imageRow('tiny-rootfs:latest').waitFor({ state: 'detached' });
+    await expect.poll(() => page.treeLabels('Images'), { timeout: 30_000 }).toEqual(['busybox', 'latest']);
   });
 });

@@ -22,7 +22,7 @@ describe('the light theme, and an interactive container', () => {
   test('Run on an image opens a terminal on its main process, and the row goes with it', async () => {
     const { page } = session;
     await session.startHelper();
-    await page.clickInlineAction(page.treeRow('busybox:latest', 'Images'), 'Run Container…');
+    await page.clickInlineAction(page.imageRow('busybox:latest'), 'Run Container…');
     await page.quickInputTitle.getByText('(1/3)').waitFor();
     await page.answer('sh');
     await page.pick('Interactive, removed when it ends');

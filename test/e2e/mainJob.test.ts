@@ -17,9 +17,9 @@ describe('the main job, from the side bar', () => {
     const { page } = session;
     await page.welcome('Containers').getByText('helper').first().waitFor();
     await session.startHelper();
-    await page.treeRow('busybox:latest', 'Images').waitFor();
+    await page.imageRow('busybox:latest').waitFor();
     await page.welcome('Containers').getByText('No containers yet.').waitFor();
-    expect(await page.treeLabels('Images')).toEqual(['busybox:latest']);
+    expect(await page.treeLabels('Images')).toEqual(['busybox', 'latest']);
     await page.screenshot('empty-dark');
   });
 

@@ -33,15 +33,17 @@ describe('images of registries', () => {
 
   test('Pull Image checks the name while it is written, and the image appears', async () => {
     const { page } = session;
-    await page.treeRow('busybox:latest', 'Images').waitFor();
+    await page.imageRow('busybox:latest').waitFor();
     await page.clickViewAction('Images', 'Pull Image');
     await page.quickInput.fill('Team/App');
     await page.inputMessage.getByText('lower case').waitFor();
     await page.quickInput.fill(`${registry.host}/team/app:1`);
     await page.inputMessage.getByText(`${registry.host}/team/app:1 from ${registry.host}`).waitFor();
+    await page.quickInput.fill('debian:12');
+    await page.inputMessage.getByText('docker.io/library/debian:12: an official image of Docker Hub').waitFor();
     await page.screenshot('pull-name-dark');
     await page.answer(`${registry.host}/team/app:1`);
-    await page.treeRow(`${registry.host}/team/app:1`, 'Images').click();
+    await page.imageRow(`${registry.host}/team/app:1`).click();
     await page.expand('layer 1', 'Layers');
     await page.expand('etc', 'Layers');
     await page.treeRow('motd', 'Layers').click();
@@ -50,15 +52,15 @@ describe('images of registries', () => {
 
   test('Run takes the name of an image that is not here', async () => {
     const { page } = session;
-    await page.chooseFromContextMenu(page.treeRow(`${registry.host}/team/app:1`, 'Images'), 'Remove Image…');
+    await page.chooseFromContextMenu(page.imageRow(`${registry.host}/team/app:1`), 'Remove Image…');
     await page.pressDialogButton('Remove');
-    await page.treeRow(`${registry.host}/team/app:1`, 'Images').waitFor({ state: 'detached' });
+    await page.imageRow(`${registry.host}/team/app:1`).waitFor({ state: 'detached' });
     await page.runCommand('Strata: Run Container');
     await page.quickPickRows().filter({ hasText: 'busybox:latest' }).waitFor();
     await page.quickInput.fill(`${registry.host}/team/app:1`);
     await page.pick(`from ${registry.host}`);
     await page.page.getByText('empty: its own').first().waitFor();
-    await page.treeRow(`${registry.host}/team/app:1`, 'Images').waitFor();
+    await page.imageRow(`${registry.host}/team/app:1`).waitFor();
     await page.page.keyboard.press('Escape');
     await page.quickInput.waitFor({ state: 'hidden' });
   });
@@ -66,7 +68,7 @@ describe('images of registries', () => {
   test('a registry that asks who one is leads to a login, once', async () => {
     const { page } = session;
     const reference = `${closed.host}/team/app:1`;
-    const row = page.treeRow(reference, 'Images');
+    const row = page.imageRow(reference);
     await pull(session, reference);
     await page.toast('wants to know who you are').waitFor();
     await page.page.locator('.notifications-toasts').getByRole('button', { name: 'Log In…' }).first().click();
@@ -88,6 +90,6 @@ describe('images of registries', () => {
 
 async function pull({ page }: Session, reference: string): Promise<void> {
   await page.runCommand('Strata: Pull Image');
-  await page.page.getByText('Name of the image, for instance').first().waitFor();
+  await page.page.getByText('Name of the image: debian:12 is').first().waitFor();
   await page.answer(reference);
 }

@@ -10,7 +10,7 @@ describe('options of a new container', () => {
   test('a form asks for what the plain way leaves out, and the row says how it fares', async () => {
     const { page } = session;
     await session.startHelper();
-    await page.clickInlineAction(page.treeRow('busybox:latest', 'Images'), 'Run Container…');
+    await page.clickInlineAction(page.imageRow('busybox:latest'), 'Run Container…');
     await page.answer("sh -c 'test -f /broken && sleep 5; touch /broken; exit 3'");
     await page.pick('In the background');
     await page.pick('More Options…');

@@ -10,7 +10,7 @@ describe('containers that stand still, and that are started again', () => {
   test('Pause and Resume', async () => {
     const { page } = session;
     await session.startHelper();
-    await page.treeRow('busybox:latest', 'Images').waitFor();
+    await page.imageRow('busybox:latest').waitFor();
     const connection = await session.helper().connect();
     await connection.request('container.run', { options: { image: 'busybox', name: 'worker', command: ['sleep', '1000'] } });
     connection.close();

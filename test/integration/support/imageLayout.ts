@@ -17,6 +17,13 @@ const hash = (bytes: Buffer): string => `sha256:${createHash('sha256').update(by
 const manifestType = 'application/vnd.oci.image.manifest.v1+json';
 const indexType = 'application/vnd.oci.image.index.v1+json';
 
+interface ImageOptions {
+  readonly command?: string[];
+  readonly architecture?: string;
+  /** image-spec's, bottom first. */
+  readonly history?: readonly object[];
+}
+
 /** An OCI image layout directory, written as image-spec has it, for skopeo to push and for tests to damage. */
 export class ImageLayout {
   readonly directory: string;
@@ -29,7 +36,7 @@ export class ImageLayout {
   }
 
   /** The layers' uncompressed tars, bottom first. */
-  add(tag: string, tars: readonly Buffer[], options: { command?: string[]; architecture?: string } = {}): void {
+  add(tag: string, tars: readonly Buffer[], options: ImageOptions = {}): void {
     this.#name(tag, this.#manifest(tars, options));
   }
 
@@ -42,10 +49,7 @@ export class ImageLayout {
     this.#name(tag, this.#put(Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: indexType, manifests })), indexType));
   }
 
-  #manifest(
-    tars: readonly Buffer[],
-    { command = ['sh'], architecture = goArchitecture() }: { command?: string[]; architecture?: string },
-  ): Descriptor {
+  #manifest(tars: readonly Buffer[], { command = ['sh'], architecture = goArchitecture(), history }: ImageOptions): Descriptor {
     const layers = tars.map((tar) => this.#put(gzipSync(tar, { level: 1 }), 'application/vnd.oci.image.layer.v1.tar+gzip'));
     const config = {
       created: '2026-01-01T00:00:00Z',
@@ -53,7 +57,7 @@ export class ImageLayout {
       os: 'linux',
       config: { Cmd: command, Env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'] },
       rootfs: { type: 'layers', diff_ids: tars.map(hash) },
-      history: tars.map(() => ({ created: '2026-01-01T00:00:00Z', created_by: 'test' })),
+      history: history ?? tars.map(() => ({ created: '2026-01-01T00:00:00Z', created_by: 'test' })),
     };
     const manifest = {
       schemaVersion: 2,

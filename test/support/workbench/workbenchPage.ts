@@ -186,6 +186,13 @@ export class WorkbenchPage {
       .first();
   }
 
+  /** The row that an image has under this name: its label is the tag alone. */
+  imageRow(reference: string): Locator {
+    return this.treeRows('Images')
+      .and(this.page.locator(`[aria-label^="Image ${reference},"]`))
+      .first();
+  }
+
   async treeLabels(view?: string): Promise<string[]> {
     return this.treeRows(view).locator('.label-name').allTextContents();
   }
@@ -196,7 +203,10 @@ export class WorkbenchPage {
   }
 
   async expand(label: string, view?: string): Promise<void> {
-    const row = this.treeRow(label, view);
+    await this.expandRow(this.treeRow(label, view));
+  }
+
+  async expandRow(row: Locator): Promise<void> {
     await row.waitFor();
     if ((await row.getAttribute('aria-expanded')) !== 'true') await row.locator('.monaco-tl-twistie').click();
     await row.and(this.page.locator('[aria-expanded="true"]')).waitFor();

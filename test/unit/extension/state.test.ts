@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { containersInOrder, emptyState, imagesInOrder, reduce, type StateInput, type StrataState } from '../../../extension/model/state.ts';
+import { containersInOrder, emptyState, reduce, type StateInput, type StrataState } from '../../../extension/model/state.ts';
 import { container, containerId, digest, epoch, exit, exited, image } from './samples.ts';
 
 const snapshot: StateInput = {
@@ -105,13 +105,5 @@ describe('order', () => {
     ];
     const state = stateAfter({ kind: 'snapshot', snapshot: { epoch, seq: 1, containers, images: [] } });
     expect(containersInOrder(state).map(({ name }) => name)).toEqual(['name-4', 'name-1', 'name-3', 'name-2']);
-  });
-
-  it('has images by name, nameless ones last', () => {
-    const state = stateAfter({
-      kind: 'snapshot',
-      snapshot: { epoch, seq: 1, containers: [], images: [image('c', []), image('b', ['web:1']), image('a', ['alpine:3'])] },
-    });
-    expect(imagesInOrder(state).map(({ id }) => id)).toEqual([digest('a'), digest('b'), digest('c')]);
   });
 });

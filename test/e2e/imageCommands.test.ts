@@ -1,0 +1,122 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
+import { ImageLayout, tarOf } from '../integration/support/imageLayout.ts';
+import { requires } from '../support/requires.ts';
+import { useSession } from './session.ts';
+
+const test = requires({ root: true, commands: ['chromium', 'tar'] });
+
+const created = '2026-01-01T00:00:00Z';
+const base = [
+  { created, created_by: '/bin/sh -c #(nop) ADD file:rootfs in / ' },
+  { created, created_by: '/bin/sh -c #(nop)  CMD ["sh"]', empty_layer: true },
+];
+const built = [
+  ...base,
+  { created, created_by: 'RUN /bin/sh -c make install # buildkit' },
+  { created, created_by: 'ENV PORT=8080', empty_layer: true },
+];
+
+/** Two images of which one stands on the other, beside busybox. */
+describe('the images view and its commands', () => {
+  const session = useSession();
+  const workspace = mkdtempSync(join(tmpdir(), 'strata-e2e-images-'));
+
+  beforeAll(async () => {
+    const layout = new ImageLayout(join(workspace, 'layout'));
+    const below = tarOf(workspace, { 'bin/sh': '#!', 'usr/lib/base': Buffer.alloc(600_000, 'a') });
+    const above = tarOf(workspace, { 'srv/app': Buffer.alloc(300_000, 'b') });
+    layout.add('base', [below], { history: base });
+    layout.add('app', [below, above], { history: built });
+    await session.startHelper();
+    const connection = await session.helper().connect();
+    for (const [name, reference] of [
+      ['base', 'registry.example.com/team/base:1.9'],
+      ['app', 'registry.example.com/team/app:1.10'],
+    ] as const) {
+      const source = { kind: 'ociLayout', path: layout.directory, name } as const;
+      await connection.request('image.import', { source, reference });
+    }
+    connection.close();
+  });
+
+  afterAll(() => rmSync(workspace, { recursive: true, force: true }));
+
+  test('images stand by repository, with their layers and how they were made', async () => {
+    const { page } = session;
+    await page.imageRow('busybox:latest').waitFor();
+    expect(await page.treeLabels('Images')).toEqual([
+      'busybox',
+      'latest',
+      'registry.example.com/team/app',
+      '1.10',
+      'registry.example.com/team/base',
+      '1.9',
+    ]);
+    const row = page.imageRow('registry.example.com/team/app:1.10');
+    await page.expandRow(row);
+    await page.treeRow('layer 2', 'Images').waitFor();
+    expect((await page.treeLabels('Images')).slice(4, 8)).toEqual(['ENV', 'layer 2', 'CMD', 'layer 1']);
+    await page.rowDescription(page.treeRow('layer 2', 'Images')).getByText('293 KiB · RUN make install').waitFor();
+    await page.rowDescription(page.treeRow('ENV', 'Images')).getByText('PORT=8080').waitFor();
+    await page.hoverUntil(row, 'with other images');
+    await page.screenshot('images-dark', { withTooltip: true });
+    // A row of the history is one of its image.
+    await page.treeRow('layer 2', 'Images').click();
+    await page.view('Layers').locator('.pane-header').getByText('image registry.example.com/team/app:1.10').waitFor();
+    await row.locator('.monaco-tl-twistie').click();
+  });
+
+  test('Tag Image gives one more name, and Remove takes it away', async () => {
+    const { page } = session;
+    await page.chooseFromContextMenu(page.imageRow('busybox:latest'), 'Tag Image…');
+    await page.page.getByText('One more name for it').waitFor();
+    await page.quickInput.fill('registry.example.com/team/base:1.9');
+    await page.inputMessage.getByText('is another image, which loses this name').waitFor();
+    await page.quickInput.fill('busybox:');
+    await page.inputMessage.getByText('The name goes on').waitFor();
+    await page.answer('busybox:mine');
+    await page.imageRow('busybox:mine').waitFor();
+    await page.rowDescription(page.treeRow('busybox', 'Images')).getByText('2 tags').waitFor();
+    await page.imageRow('busybox:mine').click();
+    await page.page.keyboard.press('Delete');
+    await page.dialog().getByText('Only the name goes: the image stays as busybox:latest.').waitFor();
+    await page.screenshot('remove-name-dark');
+    await page.pressDialogButton('Remove');
+    await page.imageRow('busybox:mine').waitFor({ state: 'detached' });
+    expect((await page.treeLabels('Images')).slice(0, 2)).toEqual(['busybox', 'latest']);
+  });
+
+  test('Prune Images says what it frees, and frees that', async () => {
+    const { page } = session;
+    const connection = await session.helper().connect();
+    // The name goes to another image, and the one that had it has none.
+    await connection.request('image.tag', { image: 'busybox:latest', reference: 'registry.example.com/team/app:1.10' });
+    await page.treeRow('untagged', 'Images').waitFor();
+    await page.runCommand('Strata: Prune Images');
+    const untagged = page.quickPickRows().filter({ hasText: 'Images without a name' });
+    await untagged.getByText(/^1 image, frees 29\d KiB$/).waitFor();
+    await page.screenshot('prune-dark');
+    await untagged.click();
+    await page
+      .dialog()
+      .getByText(/^Remove 1 image and free 29\d KiB\?$/)
+      .waitFor();
+    await page.pressDialogButton('Remove');
+    await page.treeRow('untagged', 'Images').waitFor({ state: 'detached' });
+    const { images } = await connection.request('image.list', {});
+    connection.close();
+    expect(images).toHaveLength(2);
+  });
+
+  test('Show Disk Usage and Show Image History', async () => {
+    const { page } = session;
+    await page.runCommand('Strata: Show Disk Usage');
+    await expect.poll(() => page.editorText(), { timeout: 30_000 }).toMatch(/IMAGE +SIZE +SHARED +ITS OWN/);
+    await page.screenshot('disk-usage-dark');
+    await page.chooseFromContextMenu(page.imageRow('registry.example.com/team/base:1.9'), 'Show Image History');
+    await expect.poll(() => page.editorText(), { timeout: 30_000 }).toMatch(/1 +586 KiB +.* ADD file:rootfs in \//);
+  });
+});
