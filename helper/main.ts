@@ -38,9 +38,11 @@ import { HostService, readHostFacts } from './host/hostService.ts';
 import { ImageLoads } from './images/archives/imageLoads.ts';
 import { ContentStore } from './images/contentStore.ts';
 import { importEmbeddedImages } from './images/embedded.ts';
+import { ImageContents } from './images/imageContent.ts';
 import { ImageService } from './images/imageService.ts';
 import { ImageStore } from './images/imageStore.ts';
 import { ImageImports } from './images/imports.ts';
+import { LayerBlobs } from './images/layerBlobs.ts';
 import { LayerStore } from './images/layerStore.ts';
 import { ImagePulls } from './images/pulls.ts';
 import { RegistrySettings } from './images/registry/registrySettings.ts';
@@ -93,6 +95,13 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const imageService = new ImageService({ layout, addon, content, layers, store: images, users, log });
   const loads = new ImageLoads({ layout, addon, layers, service: imageService, log });
   const imports = new ImageImports({ layout, addon, layers, service: imageService, loads });
+  const contents = new ImageContents({
+    content,
+    layers,
+    store: images,
+    service: imageService,
+    blobs: new LayerBlobs({ layout, addon, content, layers }),
+  });
   const pulls = new ImagePulls({ layout, settings: new RegistrySettings(args.registries), content, layers, service: imageService, log });
 
   const files = new ContainerFiles({ layout, addon, log, resolvConf: facts.resolvConf });
@@ -215,6 +224,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     images,
     imageService,
     imports,
+    contents,
     pulls,
     loads,
     layers: layerService,

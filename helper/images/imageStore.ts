@@ -22,7 +22,7 @@ import { imageHistory } from './history.ts';
 import { cut, timeOf } from './imageText.ts';
 import type { LayerStore } from './layerStore.ts';
 import { NameTable } from './nameTable.ts';
-import { type ImageRecord, imageFormat, type NamesRecord } from './records.ts';
+import { type BlobRecord, type ImageRecord, imageFormat, type NamesRecord } from './records.ts';
 import { imageSelectors } from './reference.ts';
 
 /** Under which name an image is kept, and by what it came here. */
@@ -121,6 +121,11 @@ export class ImageStore {
 
   get(id: Digest): Image | undefined {
     return this.#images.get(id);
+  }
+
+  /** Whose blob is here, and all that it names; null for an image that was made here. */
+  manifestOf(id: Digest): BlobRecord | null {
+    return this.#entry(id).record.manifest;
   }
 
   /** Of the image that has this name, also where it cannot be read. */

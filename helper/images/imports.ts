@@ -39,14 +39,14 @@ export class ImageImports {
     const reference = requireReference(options.reference);
     return await this.#withSpool(async (spool) => {
       await spoolFrom(source, spool.file, options.signal);
-      return await this.#rootfs({ archive: spool.path, name: 'the archive', whiteouts: false }, { ...options, reference });
+      return await this.#rootfs({ archive: spool.path, name: 'the archive', whiteouts: false }, { ...options, reference, foreign: true });
     });
   }
 
   /** A rootfs tar of the host. */
   async file(path: string, options: ImportOptions): Promise<ImageSummary> {
     const reference = requireReference(options.reference);
-    return await this.#rootfs({ archive: path, name: `'${path}'`, whiteouts: false }, { ...options, reference });
+    return await this.#rootfs({ archive: path, name: `'${path}'`, whiteouts: false }, { ...options, reference, foreign: true });
   }
 
   async directory(path: string, options: ImportOptions): Promise<ImageSummary> {
@@ -70,9 +70,10 @@ export class ImageImports {
     return await this.#loads.single(path, { image: name, reference, signal: options.signal });
   }
 
-  async #rootfs(source: LayerSource, options: ImportOptions & { reference: string }): Promise<ImageSummary> {
-    return await this.#service.assemble({ reference: options.reference, came: 'import' }, async (pin, chain) => {
-      const layer = await this.#layers.add(source, [], { pin, signal: options.signal });
+  async #rootfs(source: LayerSource, options: ImportOptions & { reference: string; foreign?: true }): Promise<ImageSummary> {
+    const { reference, signal, foreign } = options;
+    return await this.#service.assemble({ reference, came: 'import' }, async (pin, chain) => {
+      const layer = await this.#layers.add(source, [], { pin, signal, foreign });
       chain.push(layer.chainId);
       await this.#requireRootfs(layer.chainId, source.name);
       const config = rootfsConfig(layer.diffId, source.name, options.command);

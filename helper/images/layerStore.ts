@@ -128,12 +128,13 @@ export class LayerStore {
 
   /**
    * Unpacks an archive on top of `below` (the chain so far); the layer is pinned when this resolves. With `keep` the archive is a path, and
-   * what `expected` says of it becomes the layer's blob; a file that is moved is gone from its path then.
+   * what `expected` says of it becomes the layer's blob; a file that is moved is gone from its path then. A `foreign` tar is not the canonical one of
+   * its files: the layer gets the diffID of that.
    */
   async add(
     source: LayerSource,
     below: readonly Digest[],
-    options: { pin: LayerPin; signal: AbortSignal; expected?: ExpectedLayer; keep?: BlobToKeep },
+    options: { pin: LayerPin; signal: AbortSignal; expected?: ExpectedLayer; keep?: BlobToKeep; foreign?: true | undefined },
   ): Promise<LayerRecord> {
     const work = join(this.#layout.temporary, `layer-${randomBytes(8).toString('hex')}`);
     const diff = join(work, 'diff');
@@ -141,7 +142,8 @@ export class LayerStore {
     await mkdir(diff, { recursive: true, mode: 0o755 });
     try {
       const file = options.keep === undefined ? undefined : await ownFile(source, options.keep.take, work);
-      const applied = await this.#apply({ ...source, archive: file ?? source.archive }, diff, options.signal);
+      const unpacked = await this.#apply({ ...source, archive: file ?? source.archive }, diff, options.signal);
+      const applied = options.foreign === true ? { ...unpacked, diffId: await this.#canonicalDiffId(diff, options.signal) } : unpacked;
       options.signal.throwIfAborted();
       if (options.expected !== undefined) requireExpected(applied, options.expected, source.name);
       const blob = options.keep === undefined ? null : blobRecord(applied, options.keep.mediaType);
@@ -177,6 +179,18 @@ export class LayerStore {
     } catch (error) {
       if (signal.aborted) throw new StrataError('CANCELLED', `the import of ${source.name} was cancelled`);
       throw fromNative(error, `unpack ${source.name}`, archiveCodes);
+    }
+  }
+
+  async #canonicalDiffId(diff: string, signal: AbortSignal): Promise<string> {
+    const nowhere = await open('/dev/null', 'w');
+    try {
+      return (await this.#addon.packDirectory(diff, nowhere.fd, { signal })).diffId;
+    } catch (error) {
+      if (signal.aborted) throw new StrataError('CANCELLED', 'the import was cancelled');
+      throw fromNative(error, 'read the unpacked layer', archiveCodes);
+    } finally {
+      await nowhere.close();
     }
   }
 

@@ -27,19 +27,37 @@ export const manifestTypes = [
   'application/vnd.docker.distribution.manifest.v2+json',
 ] as const;
 
+export const ociManifestType = manifestTypes[0];
+export const ociConfigType = 'application/vnd.oci.image.config.v1+json';
+const configTypes: readonly string[] = [ociConfigType, 'application/vnd.docker.container.image.v1+json'];
+
+export const ociLayerTypes = {
+  tar: 'application/vnd.oci.image.layer.v1.tar',
+  gzip: 'application/vnd.oci.image.layer.v1.tar+gzip',
+  zstd: 'application/vnd.oci.image.layer.v1.tar+zstd',
+} as const;
+
+/** Every type of layer that can be unpacked, and OCI's name for it. */
+const layerTypes = new Map<string, string>([
+  ...Object.values(ociLayerTypes).map((type) => [type, type] as const),
+  ['application/vnd.docker.image.rootfs.diff.tar', ociLayerTypes.tar],
+  ['application/vnd.docker.image.rootfs.diff.tar.gzip', ociLayerTypes.gzip],
+  ['application/vnd.docker.image.rootfs.diff.tar.zstd', ociLayerTypes.zstd],
+]);
+
+export function isLayerType(mediaType: string): boolean {
+  return layerTypes.has(mediaType);
+}
+
+/** What OCI calls a layer of this type; one that is not known stays as it is. */
+export function ociLayerType(mediaType: string): string {
+  return layerTypes.get(mediaType) ?? mediaType;
+}
+
 export function isIndex(mediaType: string): boolean {
   return indexTypes.some((type) => type === mediaType);
 }
 
-const configTypes = ['application/vnd.oci.image.config.v1+json', 'application/vnd.docker.container.image.v1+json'];
-const layerTypes = new Set([
-  'application/vnd.oci.image.layer.v1.tar',
-  'application/vnd.oci.image.layer.v1.tar+gzip',
-  'application/vnd.oci.image.layer.v1.tar+zstd',
-  'application/vnd.docker.image.rootfs.diff.tar',
-  'application/vnd.docker.image.rootfs.diff.tar.gzip',
-  'application/vnd.docker.image.rootfs.diff.tar.zstd',
-]);
 /** OVL_MAX_STACK of the kernel's fs/overlayfs. */
 export const maxLayers = 500;
 

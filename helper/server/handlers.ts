@@ -9,6 +9,7 @@ import type { EventFeed } from '../events/feed.ts';
 import type { EventHub } from '../events/hub.ts';
 import type { HostService } from '../host/hostService.ts';
 import type { ImageLoads } from '../images/archives/imageLoads.ts';
+import type { ImageContents } from '../images/imageContent.ts';
 import type { ImageService } from '../images/imageService.ts';
 import type { ImageStore } from '../images/imageStore.ts';
 import type { ImageImports } from '../images/imports.ts';
@@ -42,6 +43,7 @@ export interface Services {
   readonly images: ImageStore;
   readonly imageService: ImageService;
   readonly imports: ImageImports;
+  readonly contents: ImageContents;
   readonly pulls: ImagePulls;
   readonly loads: ImageLoads;
   readonly layers: LayerService;

@@ -10,6 +10,7 @@ import {
 import { digestOf } from '../contentStore.ts';
 import { plain } from '../imageText.ts';
 import {
+  configTypes,
   type Descriptor,
   indexSchema,
   indexTypes,
