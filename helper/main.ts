@@ -36,6 +36,8 @@ import { EventHub } from './events/hub.ts';
 import { MissedEvents } from './events/missed.ts';
 import { HostService, readHostFacts } from './host/hostService.ts';
 import { ImageLoads } from './images/archives/imageLoads.ts';
+import { ImageSaves } from './images/archives/imageSaves.ts';
+import { ImageBootstraps } from './images/bootstraps.ts';
 import { ContentStore } from './images/contentStore.ts';
 import { importEmbeddedImages } from './images/embedded.ts';
 import { ImageContents } from './images/imageContent.ts';
@@ -102,6 +104,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     service: imageService,
     blobs: new LayerBlobs({ layout, addon, content, layers }),
   });
+  const saves = new ImageSaves({ store: images, contents, log });
   const pulls = new ImagePulls({ layout, settings: new RegistrySettings(args.registries), content, layers, service: imageService, log });
 
   const files = new ContainerFiles({ layout, addon, log, resolvConf: facts.resolvConf });
@@ -227,6 +230,8 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     contents,
     pulls,
     loads,
+    saves,
+    bootstraps: new ImageBootstraps({ layout, addon, imports, log }),
     layers: layerService,
   });
   const dispatcher = new Dispatcher(handlers, log);

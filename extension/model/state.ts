@@ -91,6 +91,7 @@ function reduceEvent(state: StrataState, input: HelperEvent): Reduced {
     }
     case 'exec.exited':
     case 'image.pulling':
+    case 'image.bootstrapping':
     case 'stats.sampled':
       return unchanged;
     default:

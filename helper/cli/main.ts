@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { StrataError } from '../protocol/index.ts';
 import { VERSION } from '../version.ts';
+import { addBootstrapCommand } from './commands/bootstrap.ts';
 import { addContainerCommands } from './commands/containers.ts';
 import { addCopyCommands } from './commands/copies.ts';
 import { addDiskUsage } from './commands/diskUsage.ts';
@@ -40,6 +41,7 @@ function createProgram(outputLoss: OutputLoss): Command {
   addStatsCommand(program, context);
   addImageCommands(program, context);
   addImageArchiveCommands(program, context);
+  addBootstrapCommand(program, context);
   addHostCommands(program, context);
   addEventsCommand(program, context);
   addImagePrune(program.command('image').description('what is rarely done with images'), context);

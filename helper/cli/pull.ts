@@ -84,7 +84,7 @@ export class LayerReport {
   readonly #told = new Set<string>();
   #isLineOpen = false;
 
-  constructor(name: string, verb: 'pulled' | 'loaded') {
+  constructor(name: string, verb: 'pulled' | 'loaded' | 'saved') {
     this.#name = name;
     this.#verb = verb;
   }

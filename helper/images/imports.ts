@@ -17,6 +17,8 @@ export interface ImportOptions {
   readonly reference: string | undefined;
   readonly command: readonly string[] | undefined;
   readonly signal: AbortSignal;
+  /** What it is, for messages and the image's history; absent: its path. */
+  readonly title?: string;
 }
 
 /** Makes images of root file systems and of what other tools wrote. */
@@ -46,7 +48,10 @@ export class ImageImports {
   /** A rootfs tar of the host. */
   async file(path: string, options: ImportOptions): Promise<ImageSummary> {
     const reference = requireReference(options.reference);
-    return await this.#rootfs({ archive: path, name: `'${path}'`, whiteouts: false }, { ...options, reference, foreign: true });
+    return await this.#rootfs(
+      { archive: path, name: options.title ?? `'${path}'`, whiteouts: false },
+      { ...options, reference, foreign: true },
+    );
   }
 
   async directory(path: string, options: ImportOptions): Promise<ImageSummary> {
@@ -59,7 +64,7 @@ export class ImageImports {
         if (options.signal.aborted) throw new StrataError('CANCELLED', `the import of '${path}' was cancelled`);
         throw fromNative(error, `read the directory '${path}'`, { LIMIT_REJECTED: 'ARCHIVE_TOO_LARGE' });
       }
-      return await this.#rootfs({ archive: spool.path, name: `'${path}'`, whiteouts: false }, { ...options, reference });
+      return await this.#rootfs({ archive: spool.path, name: options.title ?? `'${path}'`, whiteouts: false }, { ...options, reference });
     });
   }
 

@@ -37,6 +37,10 @@ export const events = {
     doc: 'How far an image.pull of this connection is, that asked for it: its layers, bottom first. About ten times a second while something moves.',
     params: z.strictObject({ progress: z.int(), layers: z.array(pullLayerSchema) }),
   }),
+  'image.bootstrapping': event({
+    doc: 'A line that the program of an image.bootstrap of this connection said, which asked for it.',
+    params: z.strictObject({ progress: z.int(), line: z.string() }),
+  }),
   'stats.sampled': event({
     doc: 'One reading of the running containers; only after stats.subscribe.',
     params: z.strictObject({ samples: z.array(statsSchema) }),

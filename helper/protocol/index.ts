@@ -12,6 +12,7 @@ export * from './imageNames.ts';
 export * from './limits.ts';
 export * from './model/index.ts';
 export * from './pull.ts';
+export { bootstrapVariants } from './requests/bootstrap.ts';
 export { maxLabelCharacters } from './requests/containers.ts';
 export { archiveFormats } from './requests/imageArchives.ts';
 export * from './requests/index.ts';

@@ -9,6 +9,8 @@ import type { EventFeed } from '../events/feed.ts';
 import type { EventHub } from '../events/hub.ts';
 import type { HostService } from '../host/hostService.ts';
 import type { ImageLoads } from '../images/archives/imageLoads.ts';
+import type { ImageSaves } from '../images/archives/imageSaves.ts';
+import type { ImageBootstraps } from '../images/bootstraps.ts';
 import type { ImageContents } from '../images/imageContent.ts';
 import type { ImageService } from '../images/imageService.ts';
 import type { ImageStore } from '../images/imageStore.ts';
@@ -46,6 +48,8 @@ export interface Services {
   readonly contents: ImageContents;
   readonly pulls: ImagePulls;
   readonly loads: ImageLoads;
+  readonly saves: ImageSaves;
+  readonly bootstraps: ImageBootstraps;
   readonly layers: LayerService;
 }
 

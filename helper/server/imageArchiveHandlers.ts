@@ -1,12 +1,22 @@
 import type { ImageLoads } from '../images/archives/imageLoads.ts';
+import type { ImageSaves } from '../images/archives/imageSaves.ts';
+import type { ImageBootstraps } from '../images/bootstraps.ts';
 import type { Handlers } from './dispatch.ts';
 import { PullReports } from './pullReports.ts';
 import type { Session } from './session.ts';
 import { withUpload } from './upload.ts';
 
-export type ImageArchiveMethod = 'image.load';
+export type ImageArchiveMethod = 'image.load' | 'image.save' | 'image.bootstrap';
 
-export function imageArchiveHandlers({ loads }: { readonly loads: ImageLoads }): Pick<Handlers<Session>, ImageArchiveMethod> {
+export function imageArchiveHandlers({
+  loads,
+  saves,
+  bootstraps,
+}: {
+  readonly loads: ImageLoads;
+  readonly saves: ImageSaves;
+  readonly bootstraps: ImageBootstraps;
+}): Pick<Handlers<Session>, ImageArchiveMethod> {
   return {
     'image.load': async ({ source, image, platform, progress }, session, signal) => {
       const reports = new PullReports((layers) => {
@@ -20,5 +30,13 @@ export function imageArchiveHandlers({ loads }: { readonly loads: ImageLoads }):
         reports.close();
       }
     },
+    'image.bootstrap': async ({ progress, ...request }, session, signal) => {
+      const onLine = (line: string): void => {
+        if (progress !== undefined) session.connection.notify('image.bootstrapping', { progress, line });
+      };
+      return { image: await bootstraps.make(request, { signal, onLine }) };
+    },
+    'image.save': ({ images, format }, session, signal) =>
+      session.withStream(signal, (stream) => saves.save(images, format ?? 'docker-archive', stream)),
   };
 }

@@ -1,4 +1,5 @@
 import type { MethodResult, Params } from '../protocol/index.ts';
+import { streamBytesUntil } from './streamBytes.ts';
 import { type UploadWire, upload } from './upload.ts';
 
 type LoadChoice = Omit<Params<'image.load'>, 'source'>;
@@ -15,4 +16,14 @@ export async function loadArchive(
     const { images } = await wire.request('image.load', { ...choice, source: { kind: 'stream', stream } }, { signal });
     return images;
   });
+}
+
+/** Images as one archive, which is to be read at once; to leave its bytes ends the save. */
+export async function saveImages(
+  wire: UploadWire,
+  params: Params<'image.save'>,
+  signal?: AbortSignal,
+): Promise<{ readonly sizeBytes: number; readonly bytes: AsyncGenerator<Uint8Array> }> {
+  const { stream, sizeBytes } = await wire.request('image.save', params, { signal });
+  return { sizeBytes, bytes: streamBytesUntil(wire.stream(stream), signal) };
 }

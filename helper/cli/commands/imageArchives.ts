@@ -1,14 +1,16 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
-import { formatBytes, type MethodResult } from '../../protocol/index.ts';
-import { loadArchive } from '../../wire/imageArchives.ts';
-import { fileBytes, stdinBytes } from '../archiveStreams.ts';
+import { type Command, Option } from 'commander';
+import { writeWhole } from '../../archive/writeWhole.ts';
+import { archiveFormats, formatBytes, type MethodResult } from '../../protocol/index.ts';
+import { loadArchive, saveImages } from '../../wire/imageArchives.ts';
+import { fileBytes, refuseTerminal, stdinBytes, toStdout } from '../archiveStreams.ts';
 import { type Context, print, printJson, withConnection } from '../context.ts';
 import { LayerReport, reportingLayers } from '../pull.ts';
 
 export function addImageArchiveCommands(program: Command, context: () => Context): void {
   addLoad(program, context);
+  addSave(program, context);
 }
 
 interface LoadFlags {
@@ -41,7 +43,11 @@ function addLoad(program: Command, context: () => Context): void {
             return (await connection.request('image.load', { ...choice, source, progress })).images;
           }
           const bytes = flags.input === undefined ? stdinBytes() : fileBytes(flags.input);
-          return await loadArchive(connection, counted(bytes, report), { ...choice, progress });
+          return await loadArchive(
+            connection,
+            counted(bytes, (sent) => report?.say(`${formatBytes(sent)} read`)),
+            { ...choice, progress },
+          );
         });
       });
       if (flags.json === true) printJson(images);
@@ -57,7 +63,8 @@ function loadedLines({ image, references }: MethodResult<'image.load'>['images']
 
 const stepMs = 200;
 
-async function* counted(source: AsyncIterable<Uint8Array>, report: LayerReport | undefined): AsyncGenerator<Uint8Array> {
+/** `tell` is told now and then how many bytes have gone through. */
+async function* counted(source: AsyncIterable<Uint8Array>, tell: (bytes: number) => void): AsyncGenerator<Uint8Array> {
   let sent = 0;
   let shownAt = 0;
   for await (const bytes of source) {
@@ -65,11 +72,43 @@ async function* counted(source: AsyncIterable<Uint8Array>, report: LayerReport |
     sent += bytes.byteLength;
     if (performance.now() - shownAt < stepMs) continue;
     shownAt = performance.now();
-    report?.say(`${formatBytes(sent)} read`);
+    tell(sent);
   }
 }
 
 /** What cannot be looked at is read as a file, which tells what is wrong with it. */
 function isDirectory(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+function addSave(program: Command, context: () => Context): void {
+  program
+    .command('save')
+    .description('images as one archive, which "strata load", docker, podman, skopeo and containerd take')
+    .argument('<images...>', 'names, which the archive keeps; an id has none')
+    .option('-o, --output <file>', 'to a file instead of the standard output')
+    .addOption(
+      new Option('--format <format>', 'docker-archive is an OCI image layout, too; oci-archive is nothing else')
+        .choices(archiveFormats)
+        .default('docker-archive'),
+    )
+    .action(async (images: string[], flags: { output?: string; format: (typeof archiveFormats)[number] }) => {
+      if (flags.output === undefined) refuseTerminal('-o FILE');
+      await withConnection(context(), async (connection) => {
+        const { bytes, sizeBytes } = await saveImages(connection, { images, format: flags.format });
+        if (flags.output === undefined) {
+          await toStdout(bytes);
+          return;
+        }
+        const report = new LayerReport(flags.output, 'saved');
+        try {
+          await writeWhole(
+            counted(bytes, (sent) => report.say(`${formatBytes(sent)} of ${formatBytes(sizeBytes)}`)),
+            flags.output,
+          );
+        } finally {
+          report.close();
+        }
+      });
+    });
 }

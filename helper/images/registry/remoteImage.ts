@@ -10,7 +10,6 @@ import {
 import { digestOf } from '../contentStore.ts';
 import { plain } from '../imageText.ts';
 import {
-  configTypes,
   type Descriptor,
   indexSchema,
   indexTypes,

@@ -24,4 +24,11 @@ export const imageArchiveMethods = {
     }),
     result: z.strictObject({ images: z.array(z.strictObject({ image: imageSummarySchema, references: z.array(z.string()) })) }),
   }),
+  'image.save': method({
+    doc: 'A stream (channel `bytes`) of images as one archive, `sizeBytes` long, a layer of several of them once. "docker-archive", where absent, is an OCI image layout with manifest.json beside it, which docker, podman, skopeo and containerd load; "oci-archive" the layout alone. An image has the names that it was asked for by; by its id it has none. Equal images and names give equal bytes.',
+    role: 'control',
+    timeoutMs: LONG_MS,
+    params: z.strictObject({ images: z.array(imageReferenceSchema).min(1).max(1000), format: z.enum(archiveFormats).optional() }),
+    result: z.strictObject({ stream: streamIdSchema, sizeBytes: z.int().min(0) }),
+  }),
 } as const satisfies Record<string, Method>;

@@ -1,4 +1,5 @@
 import type * as z from 'zod';
+import { bootstrapMethods } from './bootstrap.ts';
 import { containerMethods } from './containers.ts';
 import { copyMethods } from './copies.ts';
 import { imageArchiveMethods } from './imageArchives.ts';
@@ -16,6 +17,7 @@ export const methods = {
   ...statsMethods,
   ...imageMethods,
   ...imageArchiveMethods,
+  ...bootstrapMethods,
   ...layerMethods,
 } as const satisfies Record<string, Method>;
 
