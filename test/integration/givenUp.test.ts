@@ -73,7 +73,7 @@ describe('what was given up', () => {
     const size = { columns: 80, rows: 24 };
     await Promise.all(Array.from({ length: 64 }, () => giveUp(strata, 'container.attach', { container: id, size })));
     process.kill(supervisor, 'SIGCONT');
-    await until(() => files().length === before.length, 'the logs to be closed');
+    await until(() => files().length <= before.length, 'the logs to be closed');
     const { stream } = await strata.connection.request('container.logs', { container: id });
     expect(stream).toBeGreaterThan(64);
   });

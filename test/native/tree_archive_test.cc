@@ -151,3 +151,24 @@ TEST_CASE("what waits for the end is bounded") {
   CHECK(extract(tar.bytes(), place.path(), "/", {.most_memory = 10'000}).error().errno_value == E2BIG);
   CHECK(extract(tar.bytes(), place.path(), "/", {.most_memory = 1'000'000})->entries == 100);
 }
+
+TEST_CASE("a file that the kernel makes as it is read is archived with all that it holds, or refused") {
+  const TempDirectory place;
+  // Of no size, and of a page whatever it holds.
+  for (const std::string path : {"/proc/sys/kernel/osrelease", "/sys/class/net/lo/mtu"}) {
+    const std::string bytes = archived(path, {.name = "file"});
+    REQUIRE(extract(bytes, place / ".", "/"));
+    const std::string content = read_file(place / "file");
+    CHECK(content == read_file(path));
+    CHECK_FALSE(content.empty());
+  }
+  // It has as many entries as the address space has pages.
+  const UniqueFd output(::memfd_create("archive", MFD_CLOEXEC));
+  const auto endless = archive_tree(node("/proc/self/pagemap").get(), output.get(), {.name = "file"});
+  REQUIRE_FALSE(endless);
+  CHECK(endless.error().errno_value == E2BIG);
+  CHECK(::lseek(output.get(), 0, SEEK_END) == 0);
+  // In a directory it is left out.
+  const UniqueFd process(::open(("/proc/" + std::to_string(::getpid()) + "/fdinfo").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  CHECK(archive_tree(process.get(), output.get(), {.name = "fdinfo"}));
+}

@@ -23,6 +23,8 @@ interface Sample {
 }
 
 const samplesWanted = 100;
+/** Until then the helper remembers more and more of ends and removals, and its heap finds its size. */
+const warmUp = 3000;
 /** Over fewer a slope says more of the moment at which memory was given back than of what grows. */
 const leastJudged = 1000;
 
@@ -62,16 +64,15 @@ function judge(samples: readonly Sample[], stray: readonly string[]): Verdict[] 
   return [
     { what: 'helper, resident at the end', value: (samples.at(-1)?.residentKib ?? Number.NaN) / 1024, unit: 'MiB', atMost: 150 },
     ...(judged < leastJudged
-      ? [{ what: `growth: too few cycles to judge, ${leastJudged} are wanted after the warm-up`, value: judged, unit: '' }]
+      ? [{ what: `growth: too few cycles to judge (${leastJudged} after ${warmUp})`, value: judged, unit: '' }]
       : growthOf(settled)),
     { what: 'left of containers that are gone', value: stray.length, unit: '', atMost: 0 },
   ];
 }
 
-/** Until then caches fill: of compiled functions, of the allocator, of names that were removed, and of the last events. */
+/** When nothing fills any more that is bounded. */
 function settledOf(samples: readonly Sample[]): Sample[] {
-  const later = samples.slice(Math.floor(samples.length / 4));
-  return later.filter(({ events }) => events >= heldEvents);
+  return samples.filter(({ cycle, events }) => cycle >= warmUp && events >= heldEvents);
 }
 
 function growthOf(settled: readonly Sample[]): Verdict[] {

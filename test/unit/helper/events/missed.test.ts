@@ -73,6 +73,18 @@ describe('MissedEvents', () => {
       { containers: [ended] },
       [],
     ],
+    [
+      'the end of an exec session with that of its container, once',
+      [
+        [subject, 'create'],
+        [subject, 'start'],
+        [subject, 'exec_start', { execId: 'aa' }],
+        [subject, 'exec_start', { execId: 'bb' }],
+        [subject, 'exec_die', { execId: 'aa' }],
+      ],
+      { containers: [ended] },
+      ['exec_die name-1', 'die name-1'],
+    ],
     ['a run that came and went untold', [[subject, 'create']], { containers: [ended] }, ['start name-1', 'die name-1']],
     [
       'another run after one that was told',
