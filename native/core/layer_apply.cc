@@ -21,7 +21,9 @@ namespace {
 
 class Unpacker {
  public:
-  Unpacker(int destination, const ApplyOptions& options) : tree_(destination, options.whiteouts), options_(options) {}
+  Unpacker(int destination, const ApplyOptions& options) : tree_(destination, options.whiteouts), options_(options) {
+    directory_times_.emplace("", timespec{});
+  }
 
   [[nodiscard]] Status unpack(const TarEntry& entry, TarReader& reader);
   // Creating things in a directory changes its time, so the directories' times come last.
@@ -36,12 +38,14 @@ class Unpacker {
   [[nodiscard]] Status unpack_symlink(int parent, const std::string& name, const TarEntry& entry);
   [[nodiscard]] Status unpack_hard_link(int parent, const std::string& name, const TarEntry& entry);
   [[nodiscard]] Status unpack_node(int parent, const std::string& name, const TarEntry& entry);
-  [[nodiscard]] Status remember_time(const std::string& path, const TarEntry& entry);
+  [[nodiscard]] Status remember_time(const std::string& path, timespec time);
   [[nodiscard]] Status count_bytes(const TarEntry& entry);
 
   LayerTree tree_;
   const ApplyOptions& options_;
-  std::map<std::string, timespec> directory_times_;  // by path: an archive may say a directory any number of times
+  // By path: an archive may say a directory any number of times. One that it does not say is as old as the epoch, so that the same archive makes the
+  // same layer whenever it is unpacked.
+  std::map<std::string, timespec> directory_times_;
   uint64_t directory_bytes_ = 0;
   uint64_t size_bytes_ = 0;
   uint64_t stored_bytes_ = 0;
@@ -98,16 +102,16 @@ Status Unpacker::unpack_directory(int parent, const std::string& name, const std
   if (hides_lower) {
     TRY(set_opaque(fd.get(), entry.name));
   }
-  return remember_time(path, entry);
+  return remember_time(path, entry_time(entry));
 }
 
-Status Unpacker::remember_time(const std::string& path, const TarEntry& entry) {
+Status Unpacker::remember_time(const std::string& path, timespec time) {
   constexpr uint64_t kNodeBytes = 128;
-  if (directory_times_.insert_or_assign(path, entry_time(entry)).second) {
+  if (directory_times_.insert_or_assign(path, time).second) {
     directory_bytes_ += path.size() + kNodeBytes;
   }
   if (directory_bytes_ > options_.max_directory_bytes) {
-    return fail(E2BIG, "unpack '" + entry.name + "'", "the layer has too many directories");
+    return fail(E2BIG, "unpack '" + path + "'", "the layer has too many directories");
   }
   return {};
 }
@@ -209,11 +213,14 @@ Status Unpacker::unpack(const TarEntry& entry, TarReader& reader) {
     if (!root) {
       return fail_errno("open 'destination'");
     }
-    TRY(remember_time("", entry));
+    TRY(remember_time("", entry_time(entry)));
     return set_attributes(root.get(), entry);
   }
   std::string name;
   const int parent = TRY(tree_.parent_of(path, name));
+  for (const std::string& implied : tree_.take_implied()) {
+    TRY(remember_time(implied, {}));
+  }
   if (options_.whiteouts && name.starts_with(".wh.")) {
     return unpack_whiteout(parent, name, entry);
   }

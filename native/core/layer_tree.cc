@@ -75,6 +75,7 @@ Result<UniqueFd> LayerTree::make_directories(const std::string& path) {
         return fail_errno("mkdir '" + prefix + "'");
       }
       TRY(set_opaque(made.get(), prefix));
+      implied_.push_back(prefix);
       next = open(prefix, O_PATH | O_DIRECTORY);
     } else if (!next && errno == ENOENT) {
       if (::mkdirat(current.get(), name.c_str(), 0755) != 0) {
@@ -87,6 +88,7 @@ Result<UniqueFd> LayerTree::make_directories(const std::string& path) {
       if (::fchmodat(current.get(), name.c_str(), 0755, 0) != 0) {
         return fail_errno("chmod '" + prefix + "'");
       }
+      implied_.push_back(prefix);
       next = open(prefix, O_PATH | O_DIRECTORY);
     }
     if (!next) {

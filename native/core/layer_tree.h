@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "error.h"
 #include "unique_fd.h"
@@ -28,6 +30,8 @@ class LayerTree {
   [[nodiscard]] UniqueFd open(const std::string& path, int flags) const;
   // The directory that holds `path`, made where it is missing. The last one is kept: archives list a directory's members together.
   [[nodiscard]] Result<int> parent_of(const std::string& path, std::string& name);
+  // The directories that parent_of() has made since the last call, each before those in it.
+  [[nodiscard]] std::vector<std::string> take_implied() { return std::exchange(implied_, {}); }
   // Removes what has that name, with all below it.
   [[nodiscard]] Status replace(int parent, const std::string& name);
 
@@ -37,6 +41,7 @@ class LayerTree {
   int root_;
   bool whiteouts_;
   std::string parent_path_;
+  std::vector<std::string> implied_;
   UniqueFd parent_;  // of parent_path_; not valid: none kept
 };
 

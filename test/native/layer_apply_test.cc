@@ -343,6 +343,20 @@ TEST_CASE("sparse files count with their holes") {
   CHECK(error_of(TarBuilder().add({.name = "f", .data = "12345"}).bytes(), {.max_size_bytes = 4}) == E2BIG);
 }
 
+TEST_CASE("directories that an archive does not name are as old as the epoch, those that it names after their members as it says") {
+  const TempDirectory out;
+  const std::string archive = TarBuilder()
+                                  .add({.name = "implied/deeper/f", .data = "x"})
+                                  .add({.name = "later/f", .data = "x"})
+                                  .add({.name = "later/", .type = '5'})
+                                  .bytes();
+  REQUIRE(unpack(archive, out.path()));
+  CHECK(status_of(out.path()).st_mtime == 0);
+  CHECK(status_of(out / "implied").st_mtime == 0);
+  CHECK(status_of(out / "implied/deeper").st_mtime == 0);
+  CHECK(status_of(out / "later").st_mtime == 1700000000);
+}
+
 TEST_CASE("the times of directories take no more memory than there may be") {
   const ApplyOptions options{.max_directory_bytes = 8192};
   TarBuilder repeated;
