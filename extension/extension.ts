@@ -4,6 +4,7 @@ import { connect } from '../helper/wire/connect.ts';
 import { HelperClient } from './client/helperClient.ts';
 import { copyCommands, copyInto } from './commands/copies.ts';
 import { helperCommands, helperStartCommand } from './commands/helper.ts';
+import { imageArchiveCommands } from './commands/imageArchives.ts';
 import { imageCommands } from './commands/images.ts';
 import { lifecycleCommands } from './commands/lifecycle.ts';
 import { limitCommand } from './commands/limits.ts';
@@ -80,6 +81,7 @@ export function activate(context: vscode.ExtensionContext): void {
     ...imageCommands(services, targets, documents),
     ...pullCommands(services, targets, logins),
     ...loginCommands(logins),
+    ...imageArchiveCommands(services, targets),
     ...copyCommands(services, targets, layers),
     ...helperCommands(services, () => {
       for (const shown of [containers, images, layers, cgroups, documents]) shown.refresh();

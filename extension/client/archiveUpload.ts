@@ -15,7 +15,8 @@ export async function importArchive(
   });
 }
 
-async function* fileBytes(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+/** A file's content, as it is read with the user's rights. */
+export async function* fileBytes(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   try {
     yield* createReadStream(path, { highWaterMark: 256 * 1024, signal }) as AsyncIterable<Buffer>; // no encoding is set
   } catch (error) {

@@ -2,7 +2,7 @@ import * as vscode from 'vscode';
 import { type ContainerSummary, containerIdSchema, digestSchema, type ImageSummary } from '../../helper/protocol/index.ts';
 import { isKeyArgument, type KeyArgument } from '../contributions/keybindings.ts';
 import { shortId, stateWords } from '../model/containerWords.ts';
-import { type NamedImage, namedImages, nameOf } from '../model/imageGroups.ts';
+import { type NamedImage, namedImages, nameOf, repositoriesOf } from '../model/imageGroups.ts';
 import { containersInOrder } from '../model/state.ts';
 import type { Store } from '../model/store.ts';
 import { formatBytes } from '../model/units.ts';
@@ -60,7 +60,7 @@ export class Targets {
   ): Promise<readonly NamedImage[]> {
     const nodes = await this.#nodes(args);
     if (nodes !== undefined) {
-      const named = nodes.map((node) => this.#namedOf(node)).filter((one) => one !== undefined);
+      const named = nodes.flatMap((node) => this.#namesOf(node));
       // Steps of its history are rows of the same image.
       return [...new Map(named.filter(fits).map((one) => [`${one.image.id} ${one.reference ?? ''}`, one])).values()];
     }
@@ -91,14 +91,22 @@ export class Targets {
 
   /** The repository that a row of the Images view is, if it is one with a name. */
   repositoryOf(node: unknown): string | undefined {
-    const row = typeof node === 'object' && node !== null ? (node as Partial<ImagesNode>) : {}; // what getChildren gave, or a stranger's
-    return row.kind === 'repository' && row.name !== '' ? row.name : undefined;
+    return repositoryNameOf(node) || undefined;
   }
 
   /** The image of a row of the Images view, if this is one. */
   imageOf(node: unknown): ImageSummary | undefined {
     const id = digestSchema.safeParse(idOf(node));
     return id.success ? this.#store.image(id.data) : undefined;
+  }
+
+  /** A repository stands for all its images. */
+  #namesOf(node: unknown): readonly NamedImage[] {
+    const repository = repositoryNameOf(node);
+    if (repository !== undefined)
+      return repositoriesOf(this.#store.state.images.values()).find(({ name }) => name === repository)?.images ?? [];
+    const named = this.#namedOf(node);
+    return named === undefined ? [] : [named];
   }
 
   #namedOf(node: unknown): NamedImage | undefined {
@@ -117,9 +125,15 @@ export class Targets {
   async #nodes(args: readonly unknown[]): Promise<readonly unknown[] | undefined> {
     const [first, all] = args;
     if (isKeyArgument(first)) return await this.#keyRows[first]();
-    if (idOf(first) === undefined) return undefined;
+    if (idOf(first) === undefined && repositoryNameOf(first) === undefined) return undefined;
     return Array.isArray(all) && all.length > 0 ? (all as readonly unknown[]) : [first]; // isArray makes any[] of it
   }
+}
+
+/** '' is the group of images without a name; undefined for any other row. */
+function repositoryNameOf(node: unknown): string | undefined {
+  const row = typeof node === 'object' && node !== null ? (node as Partial<ImagesNode>) : {}; // what getChildren gave, or a stranger's
+  return row.kind === 'repository' ? row.name : undefined;
 }
 
 function idOf(node: unknown): unknown {

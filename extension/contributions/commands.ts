@@ -48,6 +48,8 @@ export const commands = {
   'strata.image.pull': { title: 'Pull Image…', icon: '$(cloud-download)', needs: 'control' },
   'strata.image.import': { title: 'Import Image…', icon: '$(folder-opened)', needs: 'control' },
   'strata.image.tag': { title: 'Tag Image…', icon: '$(tag)', needs: 'control' },
+  'strata.image.save': { title: 'Save Image to File…', icon: '$(save-as)', needs: 'control' },
+  'strata.image.load': { title: 'Load Images from File…', icon: '$(file-zip)', needs: 'control' },
   'strata.image.remove': { title: 'Remove Image…', icon: '$(trash)', needs: 'control' },
   'strata.image.prune': { title: 'Prune Images…', icon: '$(clear-all)', needs: 'control' },
   'strata.image.history': { title: 'Show Image History', needs: 'helper' },

@@ -14,6 +14,7 @@ const isAttachable = 'viewItem =~ /^container .*\\bstdin\\b/ && viewItem =~ /\\b
 const isImage = 'viewItem =~ /^image\\b/';
 const isNamedImage = 'viewItem =~ /^image named/';
 const isRepository = 'viewItem =~ /^repository named/';
+const isImages = 'viewItem =~ /^(image|repository)\\b/';
 const isOfHub = 'viewItem =~ /^(image|repository) named hub/';
 const isLimitedFigure = `viewItem == ${itemKinds.limitedFigure}`;
 const isMergedEntry = `viewItem =~ /^${itemKinds.mergedEntry}/ && ${contextKeys.layersOf} == container`;
@@ -36,6 +37,7 @@ export const titleMenu: readonly MenuItem[] = [
   { command: 'strata.helper.showLog', when: inView('containers'), group: '3_helper@2' },
   { command: 'strata.image.pull', when: inView('images'), group: 'navigation@1' },
   { command: 'strata.refresh', when: inView('images'), group: 'navigation@9' },
+  { command: 'strata.image.load', when: inView('images'), group: '1_bring@1' },
   { command: 'strata.image.import', when: inView('images'), group: '1_bring@2' },
   { command: 'strata.image.prune', when: inView('images'), group: '2_remove' },
   { command: 'strata.image.usage', when: inView('images'), group: '3_look' },
@@ -89,9 +91,10 @@ export const itemMenu: readonly MenuItem[] = [
   { command: 'strata.image.history', when: isImage, group: '3_look@2' },
   { command: 'strata.image.inspect', when: isImage, group: '3_look@3' },
   { command: 'strata.image.tag', when: isImage, group: '4_change@1' },
+  { command: 'strata.image.save', when: isImages, group: '4_files@1' },
   { command: 'strata.image.copyName', when: isNamedImage, group: '5_copy@1' },
   { command: 'strata.image.copyId', when: isImage, group: '5_copy@2' },
-  { command: 'strata.image.remove', when: isImage, group: '9_remove' },
+  { command: 'strata.image.remove', when: isImages, group: '9_remove' },
 
   { command: 'strata.container.copyTo', when: isMergedDirectory, group: '4_files@1' },
   { command: 'strata.container.copyFrom', when: isMergedEntry, group: '4_files@2' },

@@ -89,8 +89,9 @@ export const welcomes: readonly { readonly view: ViewKey; readonly when: string;
     view: 'images',
     when: mayControl,
     lines: [
-      'No images yet. Pull one from a registry, or import a root file system: a tar as "docker export" writes it, a directory, or an OCI image layout.',
+      'No images yet. Pull one from a registry, load what "docker save" wrote, or import a root file system: a tar as "docker export" writes it, a directory, or an OCI image layout.',
       link('Pull Image…', 'strata.image.pull'),
+      link('Load Images from File…', 'strata.image.load'),
       link('Import Image…', 'strata.image.import'),
     ],
   },

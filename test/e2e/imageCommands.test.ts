@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
@@ -47,14 +48,8 @@ describe('the images view and its commands', () => {
   test('images stand by repository, with their layers and how they were made', async () => {
     const { page } = session;
     await page.imageRow('busybox:latest').waitFor();
-    expect(await page.treeLabels('Images')).toEqual([
-      'busybox',
-      'latest',
-      'registry.example.com/team/app',
-      '1.10',
-      'registry.example.com/team/base',
-      '1.9',
-    ]);
+    const labels = ['busybox', 'latest', 'registry.example.com/team/app', '1.10', 'registry.example.com/team/base', '1.9'];
+    await expect.poll(() => page.treeLabels('Images'), { timeout: 30_000 }).toEqual(labels);
     const row = page.imageRow('registry.example.com/team/app:1.10');
     await page.expandRow(row);
     await page.treeRow('layer 2', 'Images').waitFor();
@@ -109,6 +104,24 @@ describe('the images view and its commands', () => {
     const { images } = await connection.request('image.list', {});
     connection.close();
     expect(images).toHaveLength(2);
+  });
+
+  test('Save writes an archive, and Load brings its image back', async () => {
+    const { page } = session;
+    const archive = join(workspace, 'base.tar');
+    const row = page.imageRow('registry.example.com/team/base:1.9');
+    await page.chooseFromContextMenu(row, 'Save Image to File…');
+    await page.answerFileDialog(archive, 'OK');
+    await expect.poll(() => existsSync(archive), { timeout: 30_000 }).toBe(true);
+    expect(execFileSync('tar', ['-tf', archive], { encoding: 'utf8' })).toContain('manifest.json');
+    const connection = await session.helper().connect();
+    await connection.request('image.remove', { image: 'registry.example.com/team/base:1.9' });
+    connection.close();
+    await row.waitFor({ state: 'detached' });
+    await page.runCommand('Strata: Load Images from File');
+    await page.answerFileDialog(archive, 'Load');
+    await row.waitFor();
+    await page.clearToasts();
   });
 
   test('Show Disk Usage and Show Image History', async () => {

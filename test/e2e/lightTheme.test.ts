@@ -22,7 +22,13 @@ describe('the light theme, and an interactive container', () => {
   test('Run on an image opens a terminal on its main process, and the row goes with it', async () => {
     const { page } = session;
     await session.startHelper();
-    await page.clickInlineAction(page.imageRow('busybox:latest'), 'Run Container…');
+    const image = page.imageRow('busybox:latest');
+    await page.expandRow(image);
+    await page.treeRow('layer 1', 'Images').waitFor();
+    await page.hoverUntil(image, 'what its removal frees');
+    await page.screenshot('images-light', { withTooltip: true });
+    await image.locator('.monaco-tl-twistie').click();
+    await page.clickInlineAction(image, 'Run Container…');
     await page.quickInputTitle.getByText('(1/3)').waitFor();
     await page.answer('sh');
     await page.pick('Interactive, removed when it ends');
