@@ -13,6 +13,9 @@ export interface Allowed {
   readonly mostWarm: number;
 }
 
+/** What a supervisor takes away when it ends. */
+const ofSupervisor: ReadonlySet<string> = new Set(['control.sock', 'state.json']);
+
 /** What of a helper's place is on the host and belongs to no container of its list. */
 export function strayThings(helper: HelperProcess, { containers, interfaces, mostWarm }: Allowed): string[] {
   const { place } = helper;
@@ -25,7 +28,11 @@ export function strayThings(helper: HelperProcess, { containers, interfaces, mos
   const stray: string[] = [...left.mounts.map((mount) => `mount ${mount}`)];
   if (warm.size > mostWarm) stray.push(`sandboxes ${[...warm].join(' ')}`);
   stray.push(...left.cgroups.filter((cgroup) => !alive(path.basename(cgroup))).map((cgroup) => `cgroup ${cgroup}`));
-  stray.push(...inRun.filter((id) => !alive(id)).map((id) => `run directory ${id}`));
+  // What this helper has started again, by its policy, and seen ending keeps its directory until the next start or the next helper.
+  const startedAgain = new Set<string>(containers.filter(({ restartPolicy }) => restartPolicy.name !== 'no').map(({ id }) => id));
+  const isEmptied = (id: string): boolean => namesIn(path.join(place.run, 'containers', id)).every((name) => !ofSupervisor.has(name));
+  const isOver = (id: string): boolean => !alive(id) && !(startedAgain.has(id) && isEmptied(id));
+  stray.push(...inRun.filter(isOver).map((id) => `run directory ${id}`));
   const states = namesIn(path.join(place.root, 'containers'));
   stray.push(...states.filter((id) => !kept.has(id) && !warm.has(id)).map((id) => `directory ${id}`));
   stray.push(...left.processes.filter((line) => !isOf(line, helper.pid, alive)).map((line) => `process ${line}`));
