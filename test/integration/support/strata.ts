@@ -90,9 +90,9 @@ export class Strata {
         await stream.write(Channel.stdin, Buffer.from(stdin));
         stream.end(Channel.stdin);
       }
-      const output = await collected;
+      const { stdout, stderr } = await collected;
       while (!statuses.has(started.exec)) await new Promise<void>((resolve) => (onExit = resolve));
-      return { status: statuses.get(started.exec) ?? -1, ...output };
+      return { status: statuses.get(started.exec) ?? -1, stdout, stderr };
     } finally {
       off();
     }

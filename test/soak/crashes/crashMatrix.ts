@@ -7,7 +7,7 @@ import { Strata } from '../../integration/support/strata.ts';
 import { countDescriptors, strayThings } from '../cleanHost.ts';
 import { Random } from '../random.ts';
 import type { TightDisk } from '../tightDisk.ts';
-import { Ledger } from './ledger.ts';
+import { Ledger, type UnderWay } from './ledger.ts';
 import { type Moment, Moments } from './moments.ts';
 import { begin, possible } from './operations.ts';
 import { strike, type Victim, victims } from './victims.ts';
@@ -119,13 +119,16 @@ export class CrashMatrix {
     const { settled, underWay } = begin(kind, { ledger: this.#ledger, connection: this.#strata.connection, random: this.#random });
     await settled;
     this.#moments.learn(kind, performance.now() - start);
-    // A policy may have started what was to be started, and what it keeps starting has always just ended.
-    const isUnsteady = [...this.#ledger.known.values()].some(
-      ({ summary }) => [summary.id, summary.name].includes(underWay.target) && summary.restartPolicy.name !== 'no',
-    );
-    const refused = underWay.outcome === 'answered' || isUnsteady ? [] : [`refused: ${underWay.error}`];
+    const refused = underWay.outcome === 'answered' || !this.#isSteady(underWay) ? [] : [`refused: ${underWay.error}`];
     this.#note(`rehearsal of ${kind}`, [...refused, ...(await this.#look())]);
     this.#ledger.underWay = undefined;
+  }
+
+  /** Nobody but who asks changes it: not its policy, which starts it and lets it have ended again, and not its own removal. */
+  #isSteady({ kind, target }: UnderWay): boolean {
+    if (kind === 'create' || kind === 'run') return true;
+    const known = this.#ledger.known.get(target);
+    return known !== undefined && known.summary.restartPolicy.name === 'no' && !known.summary.autoRemove;
   }
 
   async #nextHelper(): Promise<void> {
