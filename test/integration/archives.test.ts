@@ -1,12 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Channel, type MethodResult, type Params } from '../../helper/protocol/index.ts';
 import { loadArchive } from '../../helper/wire/imageArchives.ts';
-import { distFile } from './support/helperProcess.ts';
+import { LoopStore } from '../bench/store.ts';
+import { distFile, HelperProcess, makePlace } from './support/helperProcess.ts';
 import { goArchitecture, ImageLayout, tarOf } from './support/imageLayout.ts';
+import { leftovers, removeCgroupParent } from './support/leaks.ts';
 import { failure, until, useStrata } from './support/strata.ts';
 
 const context = useStrata();
@@ -205,6 +207,21 @@ describe('what is wrong with an archive', () => {
     expect((await load(tarred(layout.directory))).length).toBe(2);
   });
 
+  it('names the image and the layer; those before it stay', async () => {
+    const several = new ImageLayout(fresh('several'));
+    several.add('good', [busybox]);
+    several.add('bad', [busybox, top]);
+    const blobs = path.join(several.directory, 'blobs/sha256');
+    const { layers } = JSON.parse(skopeo('inspect', '--raw', `oci:${several.directory}:bad`)) as { layers: { digest: string }[] };
+    const damaged = layers[1]?.digest ?? '';
+    const file = path.join(blobs, damaged.slice(7));
+    fs.writeFileSync(file, Buffer.from(fs.readFileSync(file)).fill('x', 100, 110));
+    const error = await failure(load(tarred(several.directory)));
+    expect(error.message).toMatch(new RegExp(`cannot load the image "bad:latest": .*${damaged}`));
+    expect(await listed()).toEqual(['busybox:latest', 'good:latest']);
+    expect(await context.strata.sh('echo works', { image: 'good' })).toBe('works\n');
+  });
+
   it.each([
     ['cut off', (tar: Buffer) => tar.subarray(0, tar.byteLength / 2), 'ARCHIVE_CORRUPT'],
     [
@@ -228,9 +245,9 @@ describe('what is wrong with an archive', () => {
   });
 
   it('is refused where it unpacks to more than anybody packs', async () => {
-    const bomb = execFileSync('sh', ['-c', 'head -c 1500000000 /dev/zero | zstd -qc -3'], { maxBuffer: 1e9 });
-    // A frame of its own for the header of a member of 1 GiB and more, which the zeros fill.
-    const head = execFileSync('sh', ['-c', 'truncate -s 1500000000 zeros && tar -cf - zeros | head -c 512 | zstd -qc'], {
+    const bomb = execFileSync('sh', ['-c', 'head -c 600000000 /dev/zero | zstd -qc -3'], { maxBuffer: 1e9 });
+    // A frame of its own for the header of a member of 600 MB, which the zeros fill.
+    const head = execFileSync('sh', ['-c', 'truncate -s 600000000 zeros && tar -cf - zeros | head -c 512 | zstd -qc'], {
       cwd: path.dirname(fresh('x')),
     });
     const error = await failure(load(Buffer.concat([head, bomb])));
@@ -272,5 +289,32 @@ describe('a load that ends early', () => {
     await strata.restart();
     expect(fs.readdirSync(tmp)).toEqual([]);
     expect(names(await load(archive)).sort()).toEqual(['one:latest', 'two:latest']);
+  });
+});
+
+describe('a disk that is full', () => {
+  it.each([
+    ['is received', 12],
+    ['is unpacked', 6],
+  ])('is named, and nothing stays: while the archive %s', async (_what, mebibytes) => {
+    const large = new ImageLayout(fresh('large'));
+    large.add('large', [tarOf(workspace, { 'large/data': randomBytes(mebibytes * 1024 ** 2) })]);
+    const store = new LoopStore(16);
+    const place = { ...makePlace(), root: path.join(store.directory, 'root') };
+    const helper = await HelperProcess.start(place);
+    const connection = await helper.connect();
+    try {
+      const error = await failure(loadArchive(connection, once(tarred(large.directory)), {}));
+      expect(error).toMatchObject({ code: 'NO_SPACE' });
+      expect((await connection.request('image.list', {})).images).toHaveLength(1);
+      expect(fs.readdirSync(`${place.root}/tmp`)).toEqual([]);
+    } finally {
+      connection.close();
+      await helper.stop();
+      expect(leftovers(place)).toMatchObject({ mounts: [], cgroups: [], processes: [] });
+      removeCgroupParent(place);
+      store[Symbol.dispose]();
+      fs.rmSync(place.directory, { recursive: true });
+    }
   });
 });

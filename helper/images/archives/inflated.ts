@@ -7,7 +7,7 @@ const headBytes = 6;
 /** gzip reaches 1032 at most; what shrinks better than that is made to fill disks. */
 const maxRatio = 1100;
 /** Below this nobody is hurt, and zeros may be packed as well as they can. */
-const harmlessBytes = 1024 ** 3;
+const harmlessBytes = 512 * 1024 ** 2;
 
 /**
  * The bytes of an archive that may be compressed with gzip, zstd or xz, as they come. Throws ARCHIVE_CORRUPT, ARCHIVE_UNSUPPORTED,
