@@ -86,10 +86,11 @@ async function mediaTypeOf(files: LayoutFiles, path: string, name: string): Prom
   return tarType;
 }
 
+/** A name with a digest is not a tag: nothing here says that it is true. */
 function referencesOf(files: LayoutFiles, tags: readonly string[]): string[] {
   return tags.map((tag) => {
     const reference = referenceOf(tag);
-    if (reference === undefined) throw invalid(files, `"${tag}" is no image name`);
+    if (reference === undefined || reference.includes('@')) throw invalid(files, `"${tag}" is no image name`);
     return reference;
   });
 }

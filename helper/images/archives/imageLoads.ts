@@ -12,7 +12,7 @@ import type { ImageParts, ImageService } from '../imageService.ts';
 import { plain } from '../imageText.ts';
 import type { LayerPin, LayerStore } from '../layerStore.ts';
 import { parsePlatform } from '../platforms.ts';
-import { type ArchivedImage, type ArchivedLayer, titleOf } from './archivedImage.ts';
+import { type ArchivedImage, type ArchivedLayer, type Choice, titleOf } from './archivedImage.ts';
 import { findImages } from './archivedImages.ts';
 import { inflated } from './inflated.ts';
 import { DirectoryFiles, type LayoutFiles } from './layoutFiles.ts';
@@ -24,7 +24,7 @@ export interface LoadOptions {
   /** "os/architecture[/variant]" */
   readonly platform: string | undefined;
   readonly signal: AbortSignal;
-  /** Called on every step, with the layers of all images, bottom first, one image after the other. */
+  /** Called on every step, with the layers, bottom first, of the image that is being brought. */
   readonly onProgress: (layers: readonly PullLayer[]) => void;
 }
 
@@ -60,10 +60,11 @@ export class ImageLoads {
 
   /** An archive, maybe compressed. */
   async stream(source: AsyncIterable<Uint8Array>, options: LoadOptions): Promise<LoadedImage[]> {
+    const choice = choiceOf(options);
     const directory = join(this.#layout.temporary, `load-${randomBytes(8).toString('hex')}`);
     try {
       const files = await MemberFiles.extract(inflated(source, this.#addon), directory, options.signal);
-      return await this.#load(files, options);
+      return await this.#load(files, choice, options);
     } finally {
       await this.#removeTree(directory);
     }
@@ -71,7 +72,7 @@ export class ImageLoads {
 
   /** A directory of the host that holds the same files. */
   async directory(path: string, options: LoadOptions): Promise<LoadedImage[]> {
-    return await this.#load(new DirectoryFiles(path), options);
+    return await this.#load(new DirectoryFiles(path), choiceOf(options), options);
   }
 
   /** The one image of a directory of the host, or that of this name; `reference` in the place of the names that it brings. */
@@ -98,23 +99,21 @@ export class ImageLoads {
       });
     }
     try {
-      const progress = new LoadProgress([found], () => {});
+      const progress = new LoadProgress(found, () => {});
       return (await this.#keep({ ...found, references }, 'import', { files, progress, signal })).image;
     } catch (error) {
       throw about(found, error, signal);
     }
   }
 
-  async #load(files: LayoutFiles, options: LoadOptions): Promise<LoadedImage[]> {
-    const { image, platform } = options;
-    const images = await findImages(files, { image, platform: platform === undefined ? undefined : parsePlatform(platform) });
-    const progress = new LoadProgress(images, options.onProgress);
+  async #load(files: LayoutFiles, choice: Choice, { signal, onProgress }: LoadOptions): Promise<LoadedImage[]> {
+    const images = await findImages(files, choice);
     const loaded: LoadedImage[] = [];
     for (const one of images) {
       try {
-        loaded.push(await this.#keep(one, 'load', { files, progress, signal: options.signal }));
+        loaded.push(await this.#keep(one, 'load', { files, progress: new LoadProgress(one, onProgress), signal }));
       } catch (error) {
-        throw about(one, error, options.signal);
+        throw about(one, error, signal);
       }
     }
     return loaded;
@@ -196,14 +195,14 @@ interface Bringing extends Source {
   readonly chain: Digest[];
 }
 
-/** How far each layer of all images is. */
+/** How far each layer of an image is. */
 class LoadProgress {
   readonly #layers: readonly ArchivedLayer[];
   readonly #states: PullLayer[];
   readonly #report: LoadOptions['onProgress'];
 
-  constructor(images: readonly ArchivedImage[], report: LoadOptions['onProgress']) {
-    this.#layers = images.flatMap(({ layers }) => layers);
+  constructor({ layers }: ArchivedImage, report: LoadOptions['onProgress']) {
+    this.#layers = layers;
     this.#states = this.#layers.map(({ digest, diffId, sizeBytes }) => ({
       digest: digest ?? diffId,
       state: 'waiting',
@@ -220,6 +219,10 @@ class LoadProgress {
     this.#states[index] = { ...before, state, doneBytes: state === 'unpacking' ? 0 : before.totalBytes };
     this.#report(this.#states);
   }
+}
+
+function choiceOf({ image, platform }: LoadOptions): Choice {
+  return { image, platform: platform === undefined ? undefined : parsePlatform(platform) };
 }
 
 function partsOf({ configBytes, config, manifest }: ArchivedImage): ImageParts {

@@ -10,12 +10,29 @@ import { digestOf } from '../contentStore.ts';
 import { plain } from '../imageText.ts';
 import { type Descriptor, maxMetadataBytes } from '../manifest.ts';
 
+/** Of all that is held of an archive while its images are looked for: each could name thousands of manifests of 4 MiB. */
+const maxMetadataSum = 64 * 1024 * 1024;
+
+/** How much of an archive's metadata may still be read. */
+export class MetadataBudget {
+  #leftBytes = maxMetadataSum;
+
+  take(bytes: number): void {
+    this.#leftBytes -= bytes;
+    if (this.#leftBytes >= 0) return;
+    throw new StrataError('ARCHIVE_TOO_LARGE', 'the archive is refused: its manifests and configs have more than 64 MiB together', {
+      hint: 'Save its images in several archives.',
+    });
+  }
+}
+
 /** The files of a layout or archive of images, by their names in it: "blobs/sha256/…". */
 export interface LayoutFiles {
   /** For messages: "the archive", "'/srv/layout'". */
   readonly title: string;
   /** Whether a layer's file may become the store's ("move"), or belongs to somebody. */
   readonly take: 'move' | 'copy';
+  readonly budget: MetadataBudget;
   /** Where on the host the regular file of that name is; undefined where there is none. */
   find(name: string): Promise<string | undefined>;
 }
@@ -24,6 +41,7 @@ export interface LayoutFiles {
 export class DirectoryFiles implements LayoutFiles {
   readonly title: string;
   readonly take = 'copy';
+  readonly budget = new MetadataBudget();
   readonly #directory: string;
 
   constructor(directory: string) {
@@ -93,6 +111,7 @@ export async function readSmall(files: LayoutFiles, name: string, what: string):
   }
   if (bytes === undefined) throw invalid(files, `${what} is no regular file`);
   if (bytes.byteLength > maxMetadataBytes) throw invalid(files, `${what} is larger than 4 MiB`);
+  files.budget.take(bytes.byteLength);
   return bytes;
 }
 

@@ -6,7 +6,7 @@ import { readTar, type TarMember } from '../../archive/tarReader.ts';
 import { fromNative } from '../../native/errors.ts';
 import { StrataError } from '../../protocol/index.ts';
 import { plain } from '../imageText.ts';
-import { type LayoutFiles, partsOf } from './layoutFiles.ts';
+import { type LayoutFiles, MetadataBudget, partsOf } from './layoutFiles.ts';
 
 /** Of one archive: 500 layers with two files each, for a hundred images. */
 const maxMembers = 100_000;
@@ -24,6 +24,7 @@ const maxLinks = 8;
 export class MemberFiles implements LayoutFiles {
   readonly title = 'the archive';
   readonly take = 'move';
+  readonly budget = new MetadataBudget();
   readonly #directory: string;
   readonly #files = new Map<string, string>();
   readonly #links = new Map<string, string>();

@@ -112,7 +112,10 @@ async function readImage(
   const problem = layersProblem(manifest, config);
   if (problem !== undefined) throw invalid(files, `${name}: ${problem}`);
   const layers = await Promise.all(manifest.layers.map((layer, index) => layerOf(files, layer, config.rootfs.diff_ids[index], name)));
-  const references = referencesOf(files, names, tags.get(manifest.config.digest) ?? []);
+  const told = referencesOf(files, names, tags.get(manifest.config.digest) ?? []);
+  // A name with a digest is the image's where it is that of its manifest, and needed where there is no other.
+  const tagged = told.filter((reference) => !reference.includes('@'));
+  const references = tagged.length > 0 ? tagged : told.filter((reference) => reference.endsWith(`@${descriptor.digest}`)).slice(0, 1);
   return { references, configBytes, config, manifest: { bytes, mediaType: descriptor.mediaType, layers: manifest.layers }, layers };
 }
 

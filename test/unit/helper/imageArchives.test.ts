@@ -43,7 +43,7 @@ async function* inPieces(bytes: Buffer, size = 1000): AsyncGenerator<Buffer> {
 async function extract(bytes: Buffer): Promise<MemberFiles> {
   const directory = path.join(place, 'members');
   fs.rmSync(directory, { recursive: true, force: true });
-  return await MemberFiles.extract(inPieces(bytes), directory, new AbortController().signal);
+  return await MemberFiles.extract(inPieces(bytes, bytes.byteLength > 1e6 ? 65_536 : 1000), directory, new AbortController().signal);
 }
 
 async function gathered<T>(source: AsyncIterable<T>): Promise<T[]> {
@@ -252,6 +252,19 @@ describe('what docker and podman save', () => {
     expect(told).toMatch(message);
   });
 
+  it('is refused where it has more than 64 MiB of configs, also where they are one', async () => {
+    const config = json({ ...(JSON.parse(configOf([base]).toString()) as object), pad: ''.padEnd(4_000_000) });
+    const entry = { Config: 'config.json', RepoTags: ['x:1'], Layers: ['base.tar'] };
+    const told = await codeOf(
+      load([
+        { name: 'config.json', content: config },
+        { name: 'base.tar', content: base },
+        { name: 'manifest.json', content: json(Array(20).fill(entry)) },
+      ]),
+    );
+    expect(told).toMatch(/^ARCHIVE_TOO_LARGE: .*64 MiB/);
+  });
+
   it('says what of another kind can be done', async () => {
     expect(await codeOf(load([{ name: 'repositories', content: '{}' }]))).toMatch(/Docker before version 1.10/);
     expect(await codeOf(load([{ name: 'etc/passwd', content: '' }]))).toMatch(/neither manifest.json nor oci-layout/);
@@ -275,6 +288,15 @@ describe('an OCI image layout', () => {
     expect((await load(members))[0]?.references).toEqual(['v1:latest']);
     const manifest = json([{ Config: `blobs/sha256/${hex(image.config)}`, RepoTags: ['x:v1'], Layers: [] }]);
     expect((await load([...members, { name: 'manifest.json', content: manifest }]))[0]?.references).toEqual(['x:v1']);
+  });
+
+  it('takes a name with a digest only where it is true', async () => {
+    const named = (digest: string): Member[] => {
+      const annotations = { 'io.containerd.image.name': `docker.io/library/x@sha256:${digest}` };
+      return layout([descriptor(ociTypes.manifest, image.manifest, { annotations })], image.members);
+    };
+    expect((await load(named(hex(image.manifest))))[0]?.references).toEqual([`x@sha256:${hex(image.manifest)}`]);
+    expect((await load(named('0'.repeat(64))))[0]?.references).toEqual([]);
   });
 
   it('chooses the platform, from an index and from descriptors beside each other', async () => {
