@@ -143,7 +143,10 @@ describe('an image layout with something else than files', () => {
 
   it.each(['manifest', 'layer'] as const)('is refused at once (an endless device as %s)', async (pick) => {
     const layout = spoilt((blob) => fs.symlinkSync('/dev/zero', blob), pick);
-    expect((await failure(importLayout(layout))).code).toBe(pick === 'manifest' ? 'IMAGE_INVALID' : 'ARCHIVE_CORRUPT');
+    expect(await failure(importLayout(layout))).toMatchObject({
+      code: 'IMAGE_INVALID',
+      message: expect.stringContaining('no regular file') as unknown,
+    });
   });
 });
 

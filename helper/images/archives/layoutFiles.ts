@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
@@ -33,7 +33,7 @@ export interface LayoutFiles {
   /** Whether a layer's file may become the store's ("move"), or belongs to somebody. */
   readonly take: 'move' | 'copy';
   readonly budget: MetadataBudget;
-  /** Where on the host the regular file of that name is; undefined where there is none. */
+  /** Where on the host the regular file of that name is; undefined where there is none. Throws IMAGE_INVALID for what else it may be. */
   find(name: string): Promise<string | undefined>;
 }
 
@@ -53,8 +53,15 @@ export class DirectoryFiles implements LayoutFiles {
     const parts = partsOf(name);
     if (parts === undefined) return undefined;
     const path = join(this.#directory, ...parts);
+    const status = await this.#lookAt(path, name);
+    if (status === undefined || status.isDirectory()) return undefined;
+    if (!status.isFile()) throw invalid(this, `${plain(name)} is no regular file`);
+    return path;
+  }
+
+  async #lookAt(path: string, name: string): Promise<Stats | undefined> {
     try {
-      return (await lstat(path)).isFile() ? path : undefined;
+      return await lstat(path);
     } catch (error) {
       if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) return undefined;
       if (isSystemError(error)) throw invalid(this, `${plain(name)} cannot be read (${error.code})`);
