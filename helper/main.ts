@@ -7,6 +7,7 @@ import { type HelperArguments, parseHelperArguments, USAGE } from './arguments.t
 import { StatsSampler } from './cgroups/sampler.ts';
 import { Adoption } from './containers/adoption.ts';
 import { DEFAULT_CAPABILITIES } from './containers/capabilities.ts';
+import { ContainerCommits } from './containers/commits.ts';
 import { ContainerFiles } from './containers/containerFiles.ts';
 import { ContainerService } from './containers/containerService.ts';
 import { ContainerCopies } from './containers/copies.ts';
@@ -139,6 +140,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const copies = new ContainerCopies({ turns, registry, drafts, endings, layout, runtime: args.runtime, hub, log });
   const stops = new ContainerStops({ turns, files, endings, pauses, restarts, hub, log });
   const orders = new RestartOrders({ files, stops, hub, log, bootId: facts.bootId });
+  const commits = new ContainerCommits({ turns, registry, drafts, endings, copies, pauses, layers, images: imageService });
   const containers = new ContainerService({
     turns,
     files,
@@ -219,6 +221,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     diskUsage,
     registry,
     containers,
+    commits,
     copies,
     streams,
     execs,

@@ -11,6 +11,8 @@ const flagsOf: Readonly<Record<string, readonly string[]>> = {
   memorySwapMaxBytes: ['--memory-swap'],
   pidsMax: ['--pids-limit'],
   name: ['--name'],
+  changes: ['--change', '-c'],
+  created: ['--created'],
   env: ['--env', '-e', '--env-file'],
   workingDirectory: ['--workdir', '-w'],
   user: ['--user', '-u'],
@@ -50,7 +52,19 @@ const flagsOf: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Flags that may be there several times: which one it was is not known. */
-const repeatable = new Set(['--env', '-e', '--env-file', '--cap-add', '--cap-drop', '--label', '-l', '--log-opt', '--tmpfs']);
+const repeatable = new Set([
+  '--change',
+  '-c',
+  '--env',
+  '-e',
+  '--env-file',
+  '--cap-add',
+  '--cap-drop',
+  '--label',
+  '-l',
+  '--log-opt',
+  '--tmpfs',
+]);
 
 /** The helper's message in the words of the command line: "--hostname -bad: a host name has …". Pure. */
 export function inFlags(error: StrataError, argv: readonly string[]): string {

@@ -22,7 +22,7 @@ const maxComparisons = 16;
 const maxPathLength = 1024;
 
 /** The files that Strata gives every container, which are no part of its image: an export has them empty, as other engines' exports do. */
-const ownFiles = ['etc/hosts', 'etc/hostname', 'etc/resolv.conf'];
+export const ownFiles = ['etc/hosts', 'etc/hostname', 'etc/resolv.conf'];
 
 interface Asked {
   readonly path: string;
@@ -117,6 +117,21 @@ export class ContainerCopies {
     await this.#send(request, `compare ${named(container)} with its image`, { entered, stream, signal }, () => Promise.resolve());
   }
 
+  /** For who reads its upper directory as it is. `removed` is aborted when the container is about to be removed, which waits until `read` is over. */
+  async whileReadingUpper<T>(container: Container, read: (removed: AbortSignal) => Promise<T>): Promise<T> {
+    const entered = this.#gate(container).tryEnter('changes');
+    if (entered === undefined) throw new Error('nothing keeps anybody from reading the upper directory');
+    const copy = this.#tidied(container, entered);
+    try {
+      const result = await read(copy.signal);
+      // A removal that began before: what was read may be half of it.
+      if (container.gone || this.#registry.isGoing(container)) throw wasRemoved(container);
+      return result;
+    } finally {
+      copy.leave();
+    }
+  }
+
   async put(
     reference: string,
     { path, keepOwners, source }: { readonly path: string; readonly keepOwners: boolean; readonly source: AsyncIterable<Uint8Array> },
@@ -195,8 +210,7 @@ export class ContainerCopies {
       return copy && { copy: this.#tidied(container, copy), view: { pid: state.pid, cgroupPath: container.cgroup } };
     }
     return await this.#turns.run(container.id, async () => {
-      if (container.gone || this.#registry.isGoing(container))
-        throw new StrataError('CONTAINER_NOT_FOUND', `${named(container)} was removed`, { details: { container: container.id } });
+      if (container.gone || this.#registry.isGoing(container)) throw wasRemoved(container);
       if (signal.aborted || container.state.kind === 'running') return undefined;
       await this.#endings.supervisorGone(container);
       if (signal.aborted) return undefined;
@@ -352,6 +366,10 @@ async function pump(process: ArchiveProcess, stream: ByteStream): Promise<void> 
 export function memberName(path: string): string {
   const last = path.split('/').findLast((part) => part !== '') ?? '.';
   return last === '..' ? '.' : last;
+}
+
+function wasRemoved(container: Container): StrataError {
+  return new StrataError('CONTAINER_NOT_FOUND', `${named(container)} was removed`, { details: { container: container.id } });
 }
 
 function named({ record }: Container): string {

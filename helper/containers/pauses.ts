@@ -1,3 +1,4 @@
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import type { EventHub } from '../events/hub.ts';
 import type { Addon } from '../native/addon.ts';
 import { fromNative, hasCode } from '../native/errors.ts';
@@ -13,7 +14,8 @@ import { supervisorAnswerMs, within } from './waiting.ts';
  * changed it here, or by the helper that took the container over.
  *
  * Invariants: one change of a freezer is under way at a time; what is being ended is not paused any more; while an exec
- * begins nothing is frozen, for its supervisor would wait for the process that it has just made.
+ * begins nothing is frozen, for its supervisor would wait for the process that it has just made; what stands still for the sake of a request
+ * (`held` in its run directory) goes on after it, also when this helper dies meanwhile and another takes over.
  */
 export class ContainerPauses {
   readonly #addon: Addon;
@@ -47,10 +49,44 @@ export class ContainerPauses {
     await this.#changes.run(container.id, () => this.#set(container, false));
   }
 
+  /** Runs `action` while a running container stands still, and lets it go on after that, unless a person had paused it. */
+  async whileStill<T>(container: Container, action: () => Promise<T>): Promise<T> {
+    const { state } = container;
+    if (state.kind === 'running' && state.paused === true) return await action();
+    const { held } = container.paths;
+    try {
+      writeFileSync(held, '');
+    } catch (error) {
+      throw fromNative(error, `note that container "${container.record.name}" is to stand still`);
+    }
+    try {
+      await this.pause(container);
+      const still = container.state;
+      const result = await action();
+      if (container.state === still) return result;
+      throw new StrataError(
+        'COPY_INTERRUPTED',
+        `container "${container.record.name}" did not stand still: it was ended or resumed meanwhile`,
+      );
+    } finally {
+      await this.#letGoOn(container);
+      rmSync(held, { force: true });
+    }
+  }
+
+  async #letGoOn(container: Container): Promise<void> {
+    await this.#changes.run(container.id, async () => {
+      if (container.state.kind === 'running' && container.state.paused === true) await this.#set(container, false);
+    });
+  }
+
   /** Of a container that is taken over. One whose freezer cannot be read does not stand still as far as anybody knows. */
   async recall(container: Container): Promise<void> {
     const isFrozen = await this.#addon.isFrozen(container.cgroup).catch(() => false);
     if (isFrozen) note(container, true);
+    if (!existsSync(container.paths.held)) return;
+    await this.#letGoOn(container);
+    rmSync(container.paths.held, { force: true });
   }
 
   /**

@@ -22,6 +22,9 @@ export const knownSchema = z.strictObject({
 export type Known = z.infer<typeof knownSchema>;
 export type KnownContainer = Known['containers'][number];
 
+/** How images come to be. */
+const newImage: ReadonlySet<string> = new Set(['import', 'load', 'pull', 'commit', 'squash']);
+
 /** Which containers and images there are, by what was told of them and nothing else. */
 export class KnownThings {
   readonly #containers = new Map<string, KnownContainer>();
@@ -48,7 +51,7 @@ export class KnownThings {
         this.#applyToContainer(record);
         return;
       case 'image':
-        if (record.action === 'import' || record.action === 'pull') this.#images.add(record.actor.id);
+        if (newImage.has(record.action)) this.#images.add(record.actor.id);
         else if (record.action === 'delete') this.#images.delete(record.actor.id);
         return;
       case 'helper':

@@ -28,7 +28,7 @@ import { imageSelectors } from './reference.ts';
 /** Under which name an image is kept, and by what it came here. */
 export interface ImageNaming {
   readonly reference: string | undefined;
-  readonly came: 'import' | 'load' | 'pull';
+  readonly came: 'import' | 'load' | 'pull' | 'commit' | 'squash';
 }
 
 /** An image as the rest of the helper sees it. */
@@ -179,7 +179,7 @@ export class ImageStore {
       this.#damaged.delete(record.id);
     }
     const moved = reference !== undefined && (await this.#point(reference, record.id));
-    const isOnlyName = came === 'import' && known !== undefined && moved;
+    const isOnlyName = came !== 'pull' && came !== 'load' && known !== undefined && moved;
     this.#changed(record.id, { action: isOnlyName ? 'tag' : came, reference });
     return this.summary(record.id);
   }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { constants, copyFile, mkdir, open, readdir, rename } from 'node:fs/promises';
+import { constants, copyFile, mkdir, open, readdir, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../log.ts';
 import type { Addon, AppliedLayer } from '../native/addon.ts';
@@ -18,6 +18,16 @@ export interface LayerSource {
   readonly name: string;
   /** Whether .wh. names delete: so in a layer of an image, not in the tar of a root file system. */
   readonly whiteouts: boolean;
+}
+
+export interface DirectorySource {
+  readonly directory: string;
+  /** For messages. */
+  readonly name: string;
+  /** Others may write to it meanwhile. */
+  readonly changes: boolean;
+  /** Paths in it ("etc/hosts") that are no part of the layer. */
+  readonly leftOut: readonly string[];
 }
 
 /** The file that an archive is, to be kept as the layer's blob: moved there, copied from where others may write, or held there already. */
@@ -136,11 +146,7 @@ export class LayerStore {
     below: readonly Digest[],
     options: { pin: LayerPin; signal: AbortSignal; expected?: ExpectedLayer; keep?: BlobToKeep; foreign?: true | undefined },
   ): Promise<LayerRecord> {
-    const work = join(this.#layout.temporary, `layer-${randomBytes(8).toString('hex')}`);
-    const diff = join(work, 'diff');
-    // 0755: the layer's root is the container's "/", unless the archive says otherwise.
-    await mkdir(diff, { recursive: true, mode: 0o755 });
-    try {
+    return await this.#inWork(async (work, diff) => {
       const file = options.keep === undefined ? undefined : await ownFile(source, options.keep.take, work);
       const unpacked = await this.#apply({ ...source, archive: file ?? source.archive }, diff, options.signal);
       const applied = options.foreign === true ? { ...unpacked, diffId: await this.#canonicalDiffId(diff, options.signal) } : unpacked;
@@ -150,9 +156,39 @@ export class LayerStore {
       const record = layerRecord(applied, below, blob);
       options.pin.add(record.chainId);
       return await this.#place(work, record, file);
+    });
+  }
+
+  /** `diff` is an empty directory in `work`; what is left of `work` is removed. */
+  async #inWork<T>(make: (work: string, diff: string) => Promise<T>): Promise<T> {
+    const work = join(this.#layout.temporary, `layer-${randomBytes(8).toString('hex')}`);
+    const diff = join(work, 'diff');
+    // 0755: the layer's root is the container's "/", unless the archive says otherwise.
+    await mkdir(diff, { recursive: true, mode: 0o755 });
+    try {
+      return await make(work, diff);
     } finally {
       await this.#removeTree(work);
     }
+  }
+
+  /**
+   * Copies a directory that overlay uses as a layer (a container's upper) on top of `below`; the layer is pinned when this resolves. Undefined where
+   * there is nothing in it, and its root is as a new container's.
+   */
+  async addCopy(
+    source: DirectorySource,
+    below: readonly Digest[],
+    { pin, signal }: { pin: LayerPin; signal: AbortSignal },
+  ): Promise<LayerRecord | undefined> {
+    return await this.#inWork(async (work, diff) => {
+      const copied = await this.#copy(source, diff, signal);
+      signal.throwIfAborted();
+      if (copied.entries === 1 && (await isNewRoot(diff))) return undefined;
+      const record = layerRecord(copied, below, null);
+      pin.add(record.chainId);
+      return await this.#place(work, record, undefined);
+    });
   }
 
   async removeUnused(candidates: readonly Digest[], used: ReadonlySet<Digest>): Promise<Digest[]> {
@@ -170,15 +206,12 @@ export class LayerStore {
     return removed;
   }
 
-  async #apply(source: LayerSource, diff: string, signal: AbortSignal): Promise<AppliedLayer> {
+  async #apply({ archive, name, whiteouts }: LayerSource, diff: string, signal: AbortSignal): Promise<AppliedLayer> {
     try {
-      const applied = await this.#addon.applyLayer(source.archive, diff, { whiteouts: source.whiteouts, signal });
-      // The record that names the layer is durable; what it names must be before it.
-      await this.#addon.syncFileSystem(diff);
-      return applied;
+      return await this.#durable(diff, this.#addon.applyLayer(archive, diff, { whiteouts, signal }));
     } catch (error) {
-      if (signal.aborted) throw new StrataError('CANCELLED', `the import of ${source.name} was cancelled`);
-      throw fromNative(error, `unpack ${source.name}`, archiveCodes);
+      if (signal.aborted) throw new StrataError('CANCELLED', `the import of ${name} was cancelled`);
+      throw fromNative(error, `unpack ${name}`, archiveCodes);
     }
   }
 
@@ -192,6 +225,22 @@ export class LayerStore {
     } finally {
       await nowhere.close();
     }
+  }
+
+  async #copy({ directory, name, ...options }: DirectorySource, diff: string, signal: AbortSignal): Promise<AppliedLayer> {
+    try {
+      return await this.#durable(diff, this.#addon.copyLayer(directory, diff, { socketsHide: true, ...options, signal }));
+    } catch (error) {
+      if (signal.aborted) throw new StrataError('CANCELLED', `the copy of ${name} was cancelled`);
+      throw fromNative(error, `copy the changes of ${name}`, directoryCodes);
+    }
+  }
+
+  /** The record that names the layer is durable; what it names must be before it. */
+  async #durable(diff: string, making: Promise<AppliedLayer>): Promise<AppliedLayer> {
+    const made = await making;
+    await this.#addon.syncFileSystem(diff);
+    return made;
   }
 
   async #place(work: string, record: LayerRecord, file: string | undefined): Promise<LayerRecord> {
@@ -265,6 +314,15 @@ const archiveCodes = {
   UNSUPPORTED: 'ARCHIVE_UNSUPPORTED',
   ENOTSUP: 'FEATURE_MISSING',
 } as const;
+
+/** The same of a directory that is copied. */
+const directoryCodes = { LIMIT_REJECTED: 'ARCHIVE_TOO_LARGE', UNSUPPORTED: 'LAYER_IMPOSSIBLE', ENOTSUP: 'FEATURE_MISSING' } as const;
+
+/** As ContainerFiles.prepare makes it. */
+async function isNewRoot(diff: string): Promise<boolean> {
+  const { mode, uid, gid } = await stat(diff);
+  return (mode & 0o7777) === 0o755 && uid === 0 && gid === 0;
+}
 
 /** One that is kept unpacked has the digest of its tar, whatever its descriptor says of a compressed one. */
 function requireExpected({ digest, diffId }: AppliedLayer, expected: ExpectedLayer, name: string): void {

@@ -42,6 +42,7 @@ export const ERRORS = {
     hint: 'Log in: "docker login HOST" or "podman login HOST" keeps credentials that Strata uses, too.',
   },
   REGISTRY_FAILED: { retryable: true, hint: 'Try again later; what was downloaded is kept.' },
+  LAYER_IMPOSSIBLE: { retryable: false, hint: 'Rename or remove what the message names, and try again.' },
   LAYER_NOT_FOUND: { retryable: false, hint: 'Refresh the view: the container or image has changed.' },
   PATH_NOT_FOUND: { retryable: false, hint: 'Refresh the view: the file may be gone.' },
   NOT_A_FILE: { retryable: false, hint: 'Only regular files can be opened.' },

@@ -1,4 +1,5 @@
 import type { StatsSampler } from '../cgroups/sampler.ts';
+import type { ContainerCommits } from '../containers/commits.ts';
 import type { ContainerService } from '../containers/containerService.ts';
 import type { ContainerCopies } from '../containers/copies.ts';
 import type { ContainerExecs } from '../containers/execs.ts';
@@ -38,6 +39,7 @@ export interface Services {
   readonly registry: ContainerRegistry;
   readonly containers: ContainerService;
   readonly copies: ContainerCopies;
+  readonly commits: ContainerCommits;
   readonly streams: ContainerStreams;
   readonly execs: ContainerExecs;
   readonly inspection: ContainerInspection;
@@ -119,6 +121,7 @@ function hello(params: Params<'hello'>, session: Session, version: string): Meth
 }
 
 function containerHandlers({
+  commits,
   containers,
   inspection,
   streams,
@@ -150,6 +153,20 @@ function containerHandlers({
       await containers.rename(container, name);
       return {};
     },
+    'container.commit': async ({ container, pause, created, ...request }, _, signal) => ({
+      image: await commits.commit(
+        container,
+        {
+          reference: request.reference,
+          changes: request.changes ?? [],
+          author: request.author,
+          message: request.message,
+          created: created ?? new Date().toISOString(),
+          pause: pause ?? true,
+        },
+        signal,
+      ),
+    }),
     'container.wait': async ({ container }, _, signal) => ({ exit: await containers.wait(container, signal) }),
     'container.resize': async ({ container, exec, stream, size }, session) => {
       await streams.resize(container, size, { exec, stream: stream === undefined ? undefined : session.connection.stream(stream) });

@@ -83,6 +83,8 @@ export interface ContainerPaths {
   readonly started: string;
   /** What its health checks have found. */
   readonly health: string;
+  /** There while it stands still for the sake of a request, and goes on after it. */
+  readonly held: string;
   /** In the place of `exit` where that could not be written. */
   readonly runExit: string;
 }
@@ -105,6 +107,7 @@ function containerPaths(state: string, run: string): ContainerPaths {
     supervisor: `${run}/state.json`,
     started: `${run}/started.json`,
     health: `${run}/health.json`,
+    held: `${run}/held`,
     runExit: `${run}/exit.json`,
   };
 }

@@ -152,6 +152,16 @@ export interface AbortSignalLike {
  * escaped (trusted.overlay.overlay.*), so that they never steer the host's mounts.
  */
 export function applyLayer(source: string | number, destination: string, options: ApplyOptions): Promise<AppliedLayer>;
+/**
+ * Makes a layer of a directory that overlay uses as one (a container's upper), in the empty directory `destination`: packDirectory and applyLayer in one pass, of which
+ * the digest comes along. `source` is only read. `socketsHide`: a socket, which no layer holds, hides what layers below have under its name, as it did.
+ * `changes`: others may write to `source` meanwhile; what vanishes is left out. `leftOut`: paths ("etc/hosts") that are no part of the layer. After a rejection what was copied stays: the caller removes the directory.
+ */
+export function copyLayer(
+  source: string,
+  destination: string,
+  options?: { socketsHide?: boolean; changes?: boolean; leftOut?: readonly string[]; signal?: AbortSignalLike },
+): Promise<AppliedLayer>;
 export interface PackedDirectory {
   entries: number;
   /** Of the tar. */

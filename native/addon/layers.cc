@@ -5,6 +5,7 @@
 #include "async.h"
 #include "core/layer_apply.h"
 #include "core/layer_browse.h"
+#include "core/layer_copy.h"
 #include "core/layer_pack.h"
 #include "core/tree.h"
 
@@ -72,6 +73,16 @@ bool read_apply_options(const Napi::Value& value, ApplyOptions& options, const F
   return !env.IsExceptionPending();
 }
 
+Napi::Value applied_to_js(Napi::Env env, const AppliedLayer& layer) {
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("diffId", layer.diff_id);
+  result.Set("digest", layer.digest);
+  result.Set("compressedBytes", static_cast<double>(layer.compressed_bytes));
+  result.Set("sizeBytes", static_cast<double>(layer.size_bytes));
+  result.Set("entries", static_cast<double>(layer.entries));
+  return result;
+}
+
 Napi::Value apply(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   int source_fd = -1;
@@ -103,16 +114,48 @@ Napi::Value apply(const Napi::CallbackInfo& info) {
         (void)cancelled;  // options points into it
         return apply_layer(source->get(), directory.get(), options);
       },
-      [](Napi::Env js, const AppliedLayer& layer) -> Napi::Value {
-        Napi::Object result = Napi::Object::New(js);
-        result.Set("diffId", layer.diff_id);
-        result.Set("digest", layer.digest);
-        result.Set("compressedBytes", static_cast<double>(layer.compressed_bytes));
-        result.Set("sizeBytes", static_cast<double>(layer.size_bytes));
-        result.Set("entries", static_cast<double>(layer.entries));
-        return result;
+      applied_to_js, archive_codes());
+}
+
+std::vector<std::string> strings_property(const Napi::Object& object, const char* name) {
+  std::vector<std::string> strings;
+  const Napi::Value value = object.Get(name);
+  if (!value.IsArray()) {
+    return strings;
+  }
+  const auto array = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::Value element = array[i];
+    strings.push_back(element.ToString().Utf8Value());
+  }
+  return strings;
+}
+
+Napi::Value copy(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::string source = string_argument(info, 0, "source");
+  std::string destination = string_argument(info, 1, "destination");
+  if (env.IsExceptionPending()) {
+    return env.Undefined();
+  }
+  auto cancelled = std::make_shared<std::atomic<bool>>(false);
+  LayerCopyOptions options;
+  options.cancelled = cancelled.get();
+  if (info[2].IsObject()) {
+    options.sockets_hide = info[2].As<Napi::Object>().Get("socketsHide").ToBoolean().Value();
+    options.changes = info[2].As<Napi::Object>().Get("changes").ToBoolean().Value();
+    options.left_out = strings_property(info[2].As<Napi::Object>(), "leftOut");
+    follow_signal(info[2].As<Napi::Object>().Get("signal"), cancelled);
+  }
+  return run_async<AppliedLayer>(
+      env, Where::kTree,
+      [=]() -> Result<AppliedLayer> {
+        const UniqueFd from = TRY(open_directory(source));
+        const UniqueFd to = TRY(open_directory(destination));
+        (void)cancelled;  // options points into it
+        return copy_layer(from.get(), to.get(), options);
       },
-      archive_codes());
+      applied_to_js, archive_codes());
 }
 
 bool read_pack_options(const Napi::Object& object, PackOptions& options, const Flag& cancelled) {
@@ -276,6 +319,7 @@ Napi::Value open_file(const Napi::CallbackInfo& info) {
 
 void add_layers(Napi::Env env, Napi::Object& exports) {
   exports.Set("applyLayer", Napi::Function::New(env, apply));
+  exports.Set("copyLayer", Napi::Function::New(env, copy));
   exports.Set("packDirectory", Napi::Function::New(env, pack));
   exports.Set("removeTree", Napi::Function::New(env, remove));
   exports.Set("syncFileSystem", Napi::Function::New(env, sync));

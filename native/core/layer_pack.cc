@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "blob_sink.h"
 #include "layer_tree.h"
 #include "member_writer.h"
@@ -46,6 +48,9 @@ Status pack_entry(MemberWriter& writer, const TreeEntry& entry, const PackOption
   const UniqueFd node(::openat(entry.parent, entry.name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
   struct stat status;
   if (!node || ::fstat(node.get(), &status) != 0) {
+    if (errno == ENOENT && options.changes) {
+      return {};
+    }
     return fail_errno("open '" + entry.path + "'");
   }
   if (is_whiteout(status) || (S_ISSOCK(status.st_mode) && options.sockets_hide)) {
@@ -66,15 +71,18 @@ Status pack_entry(MemberWriter& writer, const TreeEntry& entry, const PackOption
 }  // namespace
 
 Result<PackedTree> pack_tree(int source, TarSink& output, const PackOptions& options) {
-  MemberWriter writer(output, {.max_bytes = options.max_bytes, .layer = true, .cancelled = options.cancelled});
+  MemberWriter writer(output, {.max_bytes = options.max_bytes, .layer = true, .changes = options.changes, .cancelled = options.cancelled});
   TRY(pack_root(writer, source));
   const auto visit = [&](TreeVisit when, const TreeEntry& entry) -> Result<bool> {
     if (when == TreeVisit::kBefore) {
+      if (std::ranges::find(options.left_out, entry.path) != options.left_out.end()) {
+        return false;
+      }
       TRY(pack_entry(writer, entry, options));
     }
     return true;
   };
-  TRY(walk_tree(source, TreeOrder::kByName, visit, {.most_names = options.max_entries}));
+  TRY(walk_tree(source, TreeOrder::kByName, visit, {.most_names = options.max_entries, .changes = options.changes}));
   TRY(writer.finish());
   return PackedTree{writer.entries(), writer.bytes()};
 }

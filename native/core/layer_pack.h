@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "error.h"
 #include "inflate.h"
@@ -16,6 +17,9 @@ struct PackOptions {
   Compression compression = Compression::kNone;  // or kGzip
   // A container's upper: a socket, which no archive holds, hides what layers below have under its name. Else it is left out.
   bool sockets_hide = false;
+  // Somebody may write to the tree meanwhile: what vanishes is left out, what a file loses while it is read is zeros.
+  bool changes = false;
+  std::vector<std::string> left_out = {};  // by their paths ("etc/hosts"), with what is below
   uint64_t max_entries = 4'000'000;
   uint64_t max_bytes = uint64_t{1} << 40;  // of the files, without their holes
   const std::atomic<bool>* cancelled = nullptr;

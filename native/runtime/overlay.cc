@@ -163,6 +163,13 @@ Status set_layers(Sys& sys, int context, const Layers& layers, LayerStyle style)
   return sys.fs_set_string(context, "workdir", fd_path(layers.work.get()));
 }
 
+// Whatever the module's defaults are: an upper whose files and directories have their content in layers below could not become a layer of another image.
+Status forbid_references(Sys& sys, int context) {
+  TRY(sys.fs_set_string(context, "redirect_dir", "off"));
+  TRY(sys.fs_set_string(context, "metacopy", "off"));
+  return sys.fs_set_string(context, "index", "off");
+}
+
 Result<UniqueFd> create_in_style(Sys& sys, const OverlayParams& params, const RootIdentity& root, const Layers& layers, LayerStyle style) {
   const UniqueFd context = TRY(sys.fs_open("overlay"));
   TRY(sys.fs_set_string(context.get(), "source", "overlay"));
@@ -170,6 +177,9 @@ Result<UniqueFd> create_in_style(Sys& sys, const OverlayParams& params, const Ro
     return fail_errno("enter '/proc/self/fd'");
   }
   auto configured = set_layers(sys, context.get(), layers, style);
+  if (configured) {
+    configured = forbid_references(sys, context.get());
+  }
   if (configured && params.is_volatile) {
     // Kernels before 5.10 do not know it; it only saves time.
     static_cast<void>(sys.fs_set_flag(context.get(), "volatile"));

@@ -11,6 +11,7 @@ import {
   restartPolicySchema,
   terminalSizeSchema,
 } from '../model/containers.ts';
+import { imageSummarySchema } from '../model/images.ts';
 import { limitsChangeSchema, limitsSchema } from '../model/limits.ts';
 import { container, empty, LONG_MS, type Method, method, SHORT_MS } from './method.ts';
 
@@ -135,6 +136,24 @@ export const containerMethods = {
     timeoutMs: SHORT_MS,
     params: z.strictObject({ container: containerReferenceSchema, name: z.string().max(128) }),
     result: empty,
+  }),
+  'container.commit': method({
+    doc: 'Makes an image of a container: its image, and what it changed as one layer more. What it was told (command, environment, labels and so on) becomes the config. A running container stands still meanwhile, unless `pause` is false.',
+    role: 'control',
+    timeoutMs: LONG_MS,
+    params: z.strictObject({
+      container: containerReferenceSchema,
+      /** Name of the image; absent: it has none. */
+      reference: z.string().max(512).optional(),
+      /** Dockerfile instructions that change the config: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR. */
+      changes: z.array(z.string().max(65_536)).max(1000).optional(),
+      author: z.string().max(4096).optional(),
+      message: z.string().max(65_536).optional(),
+      /** When it was made; absent: now. The same content made at the same time is the same image. */
+      created: z.iso.datetime({ offset: true }).optional(),
+      pause: z.boolean().optional(),
+    }),
+    result: z.strictObject({ image: imageSummarySchema }),
   }),
   'container.wait': method({
     doc: 'Answers when the container has ended.',
