@@ -2,6 +2,7 @@ import * as vscode from 'vscode';
 import type { ContainerId } from '../helper/protocol/index.ts';
 import { connect } from '../helper/wire/connect.ts';
 import { HelperClient } from './client/helperClient.ts';
+import { bootstrapCommand } from './commands/bootstrap.ts';
 import { copyCommands, copyInto } from './commands/copies.ts';
 import { helperCommands, helperStartCommand } from './commands/helper.ts';
 import { imageArchiveCommands } from './commands/imageArchives.ts';
@@ -82,6 +83,7 @@ export function activate(context: vscode.ExtensionContext): void {
     ...pullCommands(services, targets, logins),
     ...loginCommands(logins),
     ...imageArchiveCommands(services, targets),
+    ...bootstrapCommand(services),
     ...copyCommands(services, targets, layers),
     ...helperCommands(services, () => {
       for (const shown of [containers, images, layers, cgroups, documents]) shown.refresh();

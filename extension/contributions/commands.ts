@@ -50,6 +50,7 @@ export const commands = {
   'strata.image.tag': { title: 'Tag Image…', icon: '$(tag)', needs: 'control' },
   'strata.image.save': { title: 'Save Image to File…', icon: '$(save-as)', needs: 'control' },
   'strata.image.load': { title: 'Load Images from File…', icon: '$(file-zip)', needs: 'control' },
+  'strata.image.bootstrap': { title: 'New Debian Image…', needs: 'control' },
   'strata.image.remove': { title: 'Remove Image…', icon: '$(trash)', needs: 'control' },
   'strata.image.prune': { title: 'Prune Images…', icon: '$(clear-all)', needs: 'control' },
   'strata.image.history': { title: 'Show Image History', needs: 'helper' },

@@ -39,6 +39,7 @@ export const titleMenu: readonly MenuItem[] = [
   { command: 'strata.refresh', when: inView('images'), group: 'navigation@9' },
   { command: 'strata.image.load', when: inView('images'), group: '1_bring@1' },
   { command: 'strata.image.import', when: inView('images'), group: '1_bring@2' },
+  { command: 'strata.image.bootstrap', when: inView('images'), group: '1_bring@3' },
   { command: 'strata.image.prune', when: inView('images'), group: '2_remove' },
   { command: 'strata.image.usage', when: inView('images'), group: '3_look' },
   { command: 'strata.registry.logIn', when: inView('images'), group: '4_registry@1' },

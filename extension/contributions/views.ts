@@ -3,7 +3,7 @@ export const viewContainerId = 'strata';
 export const views = {
   containers: { id: 'strata.containers', name: 'Containers', initialSize: 3 },
   images: { id: 'strata.images', name: 'Images', initialSize: 3 },
-  layers: { id: 'strata.layers', name: 'Layers', initialSize: 4 },
+  layers: { id: 'strata.layers', name: 'Layers', initialSize: 5 },
   cgroups: { id: 'strata.cgroups', name: 'Cgroups', initialSize: 4 },
 } as const;
 export type ViewKey = keyof typeof views;

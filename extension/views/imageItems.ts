@@ -43,7 +43,10 @@ export function imageTooltip(named: NamedImage, usage: ImageUsage | undefined): 
   return detailsTooltip(nameOf(named), [
     ['Also named', others.map(codeSpan).join(', ')],
     ['Size', `${formatBytes(image.sizeBytes)}, unpacked`],
-    ['Shared', usage === undefined ? undefined : `${formatBytes(usage.sharedBytes)} with other images`],
+    [
+      'Shared',
+      usage === undefined ? undefined : usage.sharedBytes === 0 ? 'nothing' : `${formatBytes(usage.sharedBytes)} with other images`,
+    ],
     ['Its own', usage === undefined ? undefined : `${formatBytes(usage.uniqueBytes)}: what its removal frees`],
     ['Compressed', usage === undefined || usage.blobBytes === 0 ? undefined : `${formatBytes(usage.blobBytes)}, as registries have it`],
     ['Used by', usage === undefined ? undefined : usage.containers.map(codeSpan).join(', ')],
