@@ -3,6 +3,7 @@ import type { ContainerId } from '../helper/protocol/index.ts';
 import { connect } from '../helper/wire/connect.ts';
 import { HelperClient } from './client/helperClient.ts';
 import { bootstrapCommand } from './commands/bootstrap.ts';
+import { commitCommand } from './commands/commit.ts';
 import { copyCommands, copyInto } from './commands/copies.ts';
 import { helperCommands, helperStartCommand } from './commands/helper.ts';
 import { imageArchiveCommands } from './commands/imageArchives.ts';
@@ -84,6 +85,7 @@ export function activate(context: vscode.ExtensionContext): void {
     ...loginCommands(logins),
     ...imageArchiveCommands(services, targets),
     ...bootstrapCommand(services),
+    ...commitCommand(services, targets),
     ...copyCommands(services, targets, layers),
     ...helperCommands(services, () => {
       for (const shown of [containers, images, layers, cgroups, documents]) shown.refresh();

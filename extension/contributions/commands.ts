@@ -34,6 +34,7 @@ export const commands = {
   'strata.container.copyFrom': { title: 'Copy from Container…', icon: '$(desktop-download)', needs: 'control' },
   'strata.container.export': { title: 'Export Filesystem…', icon: '$(save-as)', needs: 'control' },
   'strata.container.changes': { title: 'Show Changes', icon: '$(diff)', needs: 'helper' },
+  'strata.container.commit': { title: 'Commit as Image…', icon: '$(package)', needs: 'control' },
   'strata.container.copyId': { title: 'Copy Id', needs: 'helper', hidden: true },
   'strata.container.copyName': { title: 'Copy Name', needs: 'helper', hidden: true },
   'strata.log.follow': { title: 'Follow the End', icon: '$(arrow-circle-down)', needs: 'log', category: 'Strata Log' },

@@ -80,6 +80,7 @@ export const itemMenu: readonly MenuItem[] = [
   { command: 'strata.container.copyTo', when: isContainer, group: '4_files@1' },
   { command: 'strata.container.copyFrom', when: isContainer, group: '4_files@2' },
   { command: 'strata.container.export', when: isContainer, group: '4_files@3' },
+  { command: 'strata.container.commit', when: isContainer, group: '4_files@4' },
   { command: 'strata.container.copyName', when: isContainer, group: '5_copy@1' },
   { command: 'strata.container.copyId', when: isContainer, group: '5_copy@2' },
   { command: 'strata.container.remove', when: isContainer, group: '9_remove' },

@@ -124,6 +124,38 @@ describe('the images view and its commands', () => {
     await page.clearToasts();
   });
 
+  test('Commit as Image makes an image of a container', async () => {
+    const { page } = session;
+    const connection = await session.helper().connect();
+    const command = ['sh', '-c', 'echo hello > /etc/motd; exec sleep 1000'];
+    await connection.request('container.run', { options: { image: 'busybox', name: 'web', command } });
+    await page.rowDescription(page.treeRow('web', 'Containers')).getByText('running').waitFor();
+    await page.chooseFromContextMenu(page.treeRow('web', 'Containers'), 'Commit as Image…');
+    await page.page.getByText('Name of the image').first().waitFor();
+    expect(await page.quickInput.inputValue()).toBe('busybox:web');
+    await page.quickInput.fill('Busybox:web');
+    await page.inputMessage.getByText('lower case').waitFor();
+    await page.answer('busybox:web');
+    await page.pick('Configuration');
+    await page.page.getByText('Instructions of a Dockerfile').first().waitFor();
+    await page.answer('ENV PORT=8080; CMD ["sleep", "9"]');
+    await page.quickPickRows().filter({ hasText: 'ENV PORT=8080; CMD' }).waitFor();
+    await page.screenshot('commit-dark');
+    await page.pick('web as busybox:web');
+    await page.imageRow('busybox:web').waitFor();
+    const { config } = await connection.request('image.inspect', { image: 'busybox:web' });
+    expect(config.config?.Cmd).toEqual(['sleep', '9']);
+    expect(config.config?.Env).toContain('PORT=8080');
+    await connection.request('container.remove', { container: 'web', force: true });
+    connection.close();
+    await page.treeRow('web', 'Containers').waitFor({ state: 'detached' });
+    await page.clearToasts();
+    // A command on a repository is one on all that it holds.
+    await page.chooseFromContextMenu(page.treeRow('busybox', 'Images'), 'Remove Image…');
+    await page.dialog().getByText('Remove 2 names of images?').waitFor();
+    await page.pressDialogButton('Cancel');
+  });
+
   test('Show Disk Usage and Show Image History', async () => {
     const { page } = session;
     await page.runCommand('Strata: Show Disk Usage');

@@ -1,0 +1,150 @@
+import * as vscode from 'vscode';
+import { type ContainerSummary, type MethodResult, type Params, repositoryOf } from '../../helper/protocol/index.ts';
+import { nameOf } from '../model/imageGroups.ts';
+import { judgeReference } from '../model/pullQuestion.ts';
+import { formatBytes } from '../model/units.ts';
+import type { Services } from '../services.ts';
+import { cancellable } from './cancellable.ts';
+import type { CommandHandlers } from './registry.ts';
+import { type InputStep, type PickItem, runSteps } from './steps.ts';
+import type { Targets } from './targets.ts';
+
+interface CommitState {
+  readonly reference: string;
+  readonly message: string;
+  readonly author: string;
+  readonly changes: readonly string[];
+  readonly pause: boolean;
+}
+
+type TextField = 'message' | 'author';
+
+export function commitCommand(services: Services, targets: Targets): Pick<CommandHandlers, 'strata.container.commit'> {
+  return {
+    'strata.container.commit': async (args) => {
+      const container = await targets.container(args, 'Commit as image');
+      if (container !== undefined) await commit(services, container);
+    },
+  };
+}
+
+async function commit({ client }: Services, container: ContainerSummary): Promise<void> {
+  const start: CommitState = { reference: suggestedName(container), message: '', author: '', changes: [], pause: true };
+  const chosen = await runSteps(
+    `Commit ${container.name} as Image`,
+    [nameStep, { kind: 'pick', placeholder: 'Enter commits it', items: (state) => formItems(container, state) }],
+    start,
+  );
+  if (chosen === undefined) return;
+  const { image } = await cancellable(
+    `Committing ${container.name}…`,
+    (signal): Promise<MethodResult<'container.commit'>> => client.request('container.commit', paramsOf(container, chosen), { signal }),
+  );
+  const name = nameOf({ image, reference: image.references.find((reference) => reference === normalized(chosen.reference)) });
+  void vscode.window.showInformationMessage(`Committed ${container.name} as ${name} (${formatBytes(image.sizeBytes)}).`);
+}
+
+function paramsOf(container: ContainerSummary, { reference, message, author, changes, pause }: CommitState): Params<'container.commit'> {
+  return {
+    container: container.id,
+    ...(reference === '' ? {} : { reference: normalized(reference) }),
+    ...(message === '' ? {} : { message }),
+    ...(author === '' ? {} : { author }),
+    ...(changes.length === 0 ? {} : { changes: [...changes] }),
+    ...(pause ? {} : { pause }),
+  };
+}
+
+/** "debian:web" of the container "web" of debian:12, where that is a name. */
+function suggestedName(container: ContainerSummary): string {
+  const name = `${repositoryOf(container.image)}:${container.name}`;
+  return judgeReference(name).kind === 'valid' ? name : '';
+}
+
+function normalized(text: string): string {
+  const judgement = judgeReference(text);
+  return judgement.kind === 'valid' ? judgement.reference : text;
+}
+
+const nameStep: InputStep<CommitState> = {
+  kind: 'input',
+  ask: ({ reference }) => ({
+    prompt: 'Name of the image: name, name:tag or registry/name:tag. Empty: it has none, and goes by its id.',
+    value: reference,
+  }),
+  read: (text, state) => {
+    const judgement = judgeReference(text);
+    return judgement.kind === 'invalid' ? { problem: judgement.problem } : { next: { ...state, reference: text.trim() } };
+  },
+};
+
+function formItems(container: ContainerSummary, state: CommitState): readonly PickItem<CommitState>[] {
+  const isRunning = container.state.kind === 'running' && container.state.paused !== true;
+  return [
+    {
+      label: '$(package) Commit',
+      description: `${container.name} as ${state.reference === '' ? 'an image without a name' : normalized(state.reference)}`,
+      next: state,
+    },
+    {
+      label: 'Message',
+      description: state.message || 'none',
+      next: state,
+      details: [textStep('message', 'What has changed. Empty: no message.')],
+    },
+    {
+      label: 'Author',
+      description: state.author || 'none',
+      next: state,
+      details: [textStep('author', 'Who made it. Empty: nobody is named.')],
+    },
+    {
+      label: 'Configuration',
+      description: state.changes.length === 0 ? "the container's" : state.changes.join('; '),
+      next: state,
+      details: [changeStep],
+    },
+    // What stands still anyway is not asked about.
+    ...(isRunning
+      ? [
+          {
+            label: 'Meanwhile',
+            description: state.pause ? 'the container stands still, so that its files fit together' : 'the container runs on',
+            next: { ...state, pause: !state.pause },
+            details: [],
+          },
+        ]
+      : []),
+  ];
+}
+
+function textStep(field: TextField, prompt: string): InputStep<CommitState> {
+  return {
+    kind: 'input',
+    ask: (state) => ({ prompt, value: state[field] }),
+    read: (text, state) => ({ next: { ...state, [field]: text.trim() } }),
+  };
+}
+
+/** A ";" may also stand in an instruction: it ends one where another begins, or nothing is left. */
+const betweenInstructions = /;\s*(?=(?:CMD|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|ONBUILD|STOPSIGNAL|USER|VOLUME|WORKDIR)\s)|;\s*$/i;
+
+/** One instruction after the other; the helper says which it does not take. */
+const changeStep: InputStep<CommitState> = {
+  kind: 'input',
+  ask: ({ changes }) => ({
+    prompt: 'Instructions of a Dockerfile that change the config, with ";" between them. Empty: none.',
+    placeholder: 'CMD ["nginx"]; ENV PORT=8080; USER app',
+    value: changes.join('; '),
+  }),
+  read: (text, state) => {
+    const changes = text
+      .split(betweenInstructions)
+      .map((change) => change.trim())
+      .filter((change) => change !== '');
+    const strange = changes.find((change) => !/^[a-z]+\s+\S/i.test(change));
+    return strange === undefined
+      ? { next: { ...state, changes } }
+      : { problem: `"${strange}" is no instruction: write for instance USER app.` };
+  },
+};
