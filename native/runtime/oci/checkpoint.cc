@@ -11,6 +11,7 @@
 #include "runtime/oci/criu_container.h"
 #include "runtime/oci/lifecycle.h"
 #include "runtime/oci/new_container.h"
+#include "runtime/oci/notify.h"
 
 namespace strata::runtime::oci {
 namespace {
@@ -41,7 +42,10 @@ std::string freezer_of(const Cgroup& cgroup) {
 }
 
 Done name_externals(const Container& container, const Bundle& bundle, const Cgroup& cgroup, CriuOptions& criu) {
-  const OciConfig& config = bundle.config;
+  OciConfig config = bundle.config;
+  if (container.open_directory(kNotifyDirectory)) {
+    add_notify_socket(config, container.record.rootfs);  // the source does not matter
+  }
   const MountPlan plan = TRY(build_mount_plan(config, plan_facts(config, Privilege::kRoot, cgroup.host(), container.record.cgroup_path)));
   const UniqueFd root(::open(container.record.rootfs.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   for (const std::string& target : external_mounts(plan)) {

@@ -247,6 +247,10 @@ Outcome<std::string> Container::make_directory(const std::string& name) const {
 
 void Container::remove_directory(const std::string& name) const { ::unlinkat(directory_.get(), name.c_str(), AT_REMOVEDIR); }
 
+UniqueFd Container::open_directory(const std::string& name) const {
+  return UniqueFd(::openat(directory_.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
 std::string Container::owner() const {
   struct stat status {};
   return ::fstat(directory_.get(), &status) < 0 || status.st_uid == 0 ? "root" : "#" + std::to_string(status.st_uid);

@@ -58,6 +58,8 @@ class Container {
   // An empty one in the state directory, for a while; its absolute path.
   [[nodiscard]] Outcome<std::string> make_directory(const std::string& name) const;
   void remove_directory(const std::string& name) const;
+  // One of them; not valid where there is none.
+  [[nodiscard]] UniqueFd open_directory(const std::string& name) const;
   // "root", or "#1000" of another user.
   [[nodiscard]] std::string owner() const;
 

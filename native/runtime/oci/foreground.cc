@@ -6,6 +6,7 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <unistd.h>
 
 #include <array>
 #include <csignal>
@@ -86,7 +87,7 @@ UniqueFd take_signals() {
   return UniqueFd(::signalfd(-1, &all, SFD_CLOEXEC));
 }
 
-int stay_in_foreground(pid_t pid, const UniqueFd& signals, UniqueFd console) {
+int stay_in_foreground(pid_t pid, const UniqueFd& signals, UniqueFd console, NotifyRelay relay) {
   const RawTerminal raw(console.valid());
   if (console) {
     copy_window_size(console.get());
@@ -94,7 +95,8 @@ int stay_in_foreground(pid_t pid, const UniqueFd& signals, UniqueFd console) {
   bool reads_input = console.valid();
   for (;;) {
     // poll(2) leaves descriptors below 0 alone.
-    std::array<pollfd, 3> wait{pollfd{signals.get(), POLLIN, 0}, pollfd{console.get(), POLLIN, 0}, pollfd{reads_input ? 0 : -1, POLLIN, 0}};
+    std::array<pollfd, 4> wait{pollfd{signals.get(), POLLIN, 0}, pollfd{console.get(), POLLIN, 0}, pollfd{reads_input ? 0 : -1, POLLIN, 0},
+                               pollfd{relay.fd(), POLLIN, 0}};
     if (::poll(wait.data(), wait.size(), -1) < 0 && errno != EINTR) {
       return 1;
     }
@@ -104,6 +106,9 @@ int stay_in_foreground(pid_t pid, const UniqueFd& signals, UniqueFd console) {
     }
     if (wait[2].revents != 0 && !pump(0, console.get())) {
       reads_input = false;
+    }
+    if (wait[3].revents != 0) {
+      relay.take(::getpid());
     }
     if ((wait[0].revents & POLLIN) == 0) {
       continue;

@@ -17,6 +17,7 @@
 #include "runtime/oci/foreground.h"
 #include "runtime/oci/inspect.h"
 #include "runtime/oci/lifecycle.h"
+#include "runtime/oci/notify.h"
 #include "runtime/oci/passed_fds.h"
 #include "runtime/oci/restore.h"
 #include "runtime/oci/spec.h"
@@ -91,8 +92,8 @@ Ended start(Context& context, const Options& options) {
   return 0;
 }
 
-Ended stay_until_end(Context& context, Created& created, const UniqueFd& signals, bool keep) {
-  const int status = stay_in_foreground(created.container.record.init.pid, signals, std::move(created.console));
+Ended stay_until_end(Context& context, Created& created, const UniqueFd& signals, bool keep, NotifyRelay relay = {}) {
+  const int status = stay_in_foreground(created.container.record.init.pid, signals, std::move(created.console), std::move(relay));
   trace::mark("wait for the exit");
   if (!keep) {
     TRY(delete_container(context, created.container, true));
@@ -112,7 +113,9 @@ Ended run(Context& context, const Options& options) {
   }
   Created created = TRY(create_container(context, wanted));
   const pid_t pid = created.container.record.init.pid;
-  if (auto started = start_over(context, created.container, created.bundle, created.channel); !started) {
+  auto relay = NotifyRelay::listen(context, created.container);
+  auto started = relay ? start_over(context, created.container, created.bundle, created.channel) : Done(std::unexpected(relay.error()));
+  if (!started) {
     // It may still wait for the order that did not reach it.
     ::syscall(SYS_pidfd_send_signal, created.init.get(), SIGKILL, nullptr, 0);
     reap(pid);
@@ -121,9 +124,10 @@ Ended run(Context& context, const Options& options) {
   }
   created.channel.close();
   if (detach) {
+    relay->wait(created.init.get(), pid);
     return 0;
   }
-  return stay_until_end(context, created, signals, options.has("keep"));
+  return stay_until_end(context, created, signals, options.has("keep"), std::move(*relay));
 }
 
 Ended state(Context& context, const Options& options) {

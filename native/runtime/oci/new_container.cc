@@ -8,6 +8,7 @@
 #include "runtime/oci/cgroup_path.h"
 #include "runtime/oci/criu_container.h"
 #include "runtime/oci/files.h"
+#include "runtime/oci/notify.h"
 #include "runtime/oci/rootless.h"
 #include "runtime/trace.h"
 
@@ -69,7 +70,11 @@ Done NewContainer::record_intent() {
     record().systemd_unit = scope_.unit;
   }
   TRY(container.save_config(bundle.text));
-  return container.save();
+  TRY(container.save());
+  if (has_notify_socket()) {
+    add_notify_socket(bundle.config, TRY(container.make_directory(kNotifyDirectory)));
+  }
+  return {};
 }
 
 // Without root there may be no cgroup to be had, which is no error while none is needed. Device rules are not set: a user namespace makes no nodes, and

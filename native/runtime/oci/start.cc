@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "runtime/environment.h"
+#include "runtime/oci/notify.h"
 #include "runtime/oci/send_fd.h"
 #include "runtime/trace.h"
 
@@ -91,7 +92,12 @@ Done start_container(Context& context, const Container& container) {
   if (!channel.open()) {
     return refuse(ErrorCode::kInvalidState, "cannot start a container that has stopped", 0, "its init ended while it waited");
   }
+  NotifyRelay relay = TRY(NotifyRelay::listen(context, container));
+  const UniqueFd init = relay.waits() ? TRY(container.open_init()) : UniqueFd();
   auto started = start_over(context, container, bundle, channel);
+  if (started) {
+    relay.wait(init.get(), container.record.init.pid);
+  }
   if (!started && is_for_program_to_tell(started.error())) {
     context.log.warning(sentence_of(started.error()));
     return {};
