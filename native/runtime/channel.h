@@ -13,8 +13,8 @@
 //       |<------------ kFailed ------------------|  at any point instead: exit status and an Error as JSON; init exits
 //
 // With the OCI command line the supervisor's part is taken by two short-lived processes: `create` up to kCreated, and `start`, which connects to
-// init's socket in the state directory, from kStart on. There the hooks of the runtime's side run before kCreate, kWarning may come at any time (a text
-// for the log), and kListener carries a seccomp notification descriptor before kExecuting.
+// init's socket in the state directory, from kStart on. There kWarning may come at any time (a text for the log), and kListener carries a seccomp notification
+// descriptor before kExecuting. Where the runtime's side has hooks they run between kMounted (init's: everything is mounted) and kHooked (the answer), both before kCreated.
 //
 // The child of an exec says kConsole, kExecuting and kFailed alike; the process that cloned it kFailed, where it could not. Any other message, or one out of this order, is an error.
 #pragma once
@@ -29,7 +29,7 @@
 
 namespace strata::runtime {
 
-enum class MessageKind : std::uint8_t { kJoined = 1, kReady, kCreate, kConsole, kCreated, kStart, kExecuting, kFailed, kWarning, kListener };
+enum class MessageKind : std::uint8_t { kJoined = 1, kReady, kCreate, kConsole, kCreated, kStart, kExecuting, kFailed, kWarning, kListener, kMounted, kHooked };
 
 struct Message {
   MessageKind kind = MessageKind::kFailed;

@@ -199,6 +199,7 @@ class PlanBuilder {
         add_devices();
       }
     }
+    plan_.sealed_from = plan_.steps.size();
     TRY(add_sysctls());
     for (const std::string& path : config_.read_only_paths) {
       step(Kind::kReadOnlyPath, clean_path(path));

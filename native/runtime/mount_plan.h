@@ -61,6 +61,7 @@ struct MountPlan {
   unsigned long root_propagation = 0;  // MS_*, 0: as it is; for after pivot_root(2), which takes no shared root
   std::vector<BindSource> binds;
   std::vector<MountStep> steps;
+  std::size_t sealed_from = 0;  // the steps from here on take something away or need all to be there: hooks that add to the mounts come before them
 };
 
 // How the sandbox and the host are, as far as the plan depends on it.

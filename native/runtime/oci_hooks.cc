@@ -1,5 +1,8 @@
 #include "runtime/oci_hooks.h"
 
+#include <csignal>
+#include <cstring>
+
 #include "core/run_program.h"
 
 namespace strata::runtime {
@@ -58,7 +61,9 @@ Done run_hooks(const std::vector<OciHook>& hooks, const char* name, const std::s
     const std::string what = std::string(name) + " hook #" + std::to_string(i) + " '" + hook.path + "'";
     const ProgramRun run = TRY(classify(run_program(hook.path, rest, options), ErrorCode::kInternal, "run " + what));
     if (run.exit_code != 0) {
-      return refuse(ErrorCode::kInternal, what + " failed with exit status " + std::to_string(run.exit_code) + (run.errors.empty() ? "" : ": " + run.errors));
+      const int signal = run.exit_code - 128;
+      const std::string of_signal = signal > 0 && signal < NSIG ? " (signal " + std::to_string(signal) + ", " + ::strsignal(signal) + ")" : "";
+      return refuse(ErrorCode::kInternal, what + " failed with exit status " + std::to_string(run.exit_code) + of_signal + (run.errors.empty() ? "" : ": " + run.errors));
     }
   }
   return {};

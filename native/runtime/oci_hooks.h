@@ -18,6 +18,8 @@ struct OciHook {
 
 struct OciHooks {
   std::vector<OciHook> prestart, create_runtime, create_container, start_container, poststart, poststop;
+  // Those that run on the host while the container is made.
+  [[nodiscard]] bool has_runtime_hooks() const { return !prestart.empty() || !create_runtime.empty(); }
 };
 
 Outcome<OciHooks> read_hooks(const Json& json);

@@ -286,22 +286,28 @@ class PlanRunner {
 
 }  // namespace
 
-Done apply_mount_plan(Sys& sys, int root, const MountPlan& plan, const std::vector<UniqueFd>& binds) {
+Done apply_mount_plan(Sys& sys, int root, const MountPlan& plan, const std::vector<UniqueFd>& binds, const std::function<Done()>& before_sealing) {
   PlanRunner runner(sys, root, binds);
-  // Devices have the modes that the config says, whatever the caller's mask; the process gets its own before it runs.
   const mode_t mask = ::umask(0);
-  const auto run = [&]() -> Done {
-    for (const MountStep& step : plan.steps) {
-      TRY(runner.run(step));
+  ::umask(mask);
+  const auto run = [&](std::size_t from, std::size_t to) -> Done {
+    // Devices have the modes that the config says, whatever the caller's mask; the process gets its own before it runs.
+    ::umask(0);
+    Done done;
+    for (std::size_t i = from; done && i < to; ++i) {
+      done = runner.run(plan.steps[i]);
       if (trace::is_on()) {
-        trace::mark(PlanRunner::name_of(step));
+        trace::mark(PlanRunner::name_of(plan.steps[i]));
       }
     }
-    return {};
+    ::umask(mask);
+    return done;
   };
-  const Done done = run();
-  ::umask(mask);
-  return done;
+  TRY(run(0, plan.sealed_from));
+  if (before_sealing) {
+    TRY(before_sealing());
+  }
+  return run(plan.sealed_from, plan.steps.size());
 }
 
 Done enter_root(Sys& sys, int root) {

@@ -163,13 +163,8 @@ class ContainerInit {
     fds.clear();
     TRY(attach_root(root.get()));
     trace::mark("attach the root");
-    TRY(apply_mount_plan(real_sys(), root.get(), order_.plan, binds));
+    TRY(apply_mount_plan(real_sys(), root.get(), order_.plan, binds, [&] { return let_hooks_in(root.get()); }));
     binds.clear();
-    // They find the root as their working directory, as with runc.
-    if (!config.hooks.create_container.empty() && ::fchdir(root.get()) < 0) {
-      return refuse_errno(ErrorCode::kMountFailed, "enter the root file system");
-    }
-    TRY(run_hooks(config.hooks.create_container, "createContainer", state(), "", {}));
     TRY(enter_new_root(root.get()));
     root.reset();
     if (order_.plan.root_propagation != 0) {
@@ -186,6 +181,21 @@ class ContainerInit {
     TRY(launch_.check_command());
     trace::mark("set names, find the user, take the streams");
     return channel_.send(MessageKind::kCreated);
+  }
+
+  // Who adds to the mounts finds them there, and nothing read-only or masked yet.
+  Done let_hooks_in(int root) const {
+    const OciHooks& hooks = order_.config.hooks;
+    if (hooks.has_runtime_hooks()) {
+      TRY(channel_.send(MessageKind::kMounted));
+      TRY(channel_.expect(MessageKind::kHooked));
+      trace::mark("wait for the hooks of the runtime");
+    }
+    // They find the root as their working directory, as with runc.
+    if (!hooks.create_container.empty() && ::fchdir(root) < 0) {
+      return refuse_errno(ErrorCode::kMountFailed, "enter the root file system");
+    }
+    return run_hooks(hooks.create_container, "createContainer", state(), "", {});
   }
 
   // At its own path, where createContainer hooks look for it; a user namespace's root may not be allowed to walk there, and who left the host has no such

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <csignal>
 
@@ -17,6 +16,7 @@
 #include "runtime/oci/rootless.h"
 #include "runtime/oci/seccomp_cache.h"
 #include "runtime/oci/send_fd.h"
+#include "runtime/oci/unix_socket.h"
 #include "runtime/overlay.h"
 #include "runtime/sandbox.h"
 #include "runtime/trace.h"
@@ -129,10 +129,6 @@ class Creation {
     TRY(wait_for(MessageKind::kReady));
     made_.release_scope();
     trace::mark("wait for init to be in place");
-    const std::string state = made_.container.state_json(Phase::kCreating, pid_, false);
-    // The environment is there, which this hook of old knows as "created".
-    TRY(run_hooks(config().hooks.prestart, "prestart", made_.container.state_json(Phase::kCreated, pid_, false), made_.bundle.path, own_environment()));
-    TRY(run_hooks(config().hooks.create_runtime, "createRuntime", state, made_.bundle.path, own_environment()));
     std::vector<int> fds;
     if (seccomp) {
       fds.push_back(seccomp.get());
@@ -144,9 +140,21 @@ class Creation {
       fds.push_back(bind.get());
     }
     TRY(channel_.send(MessageKind::kCreate, {}, fds));
+    if (config().hooks.has_runtime_hooks()) {
+      TRY(wait_for(MessageKind::kMounted));
+      TRY(run_runtime_hooks());
+      TRY(channel_.send(MessageKind::kHooked));
+    }
     TRY(wait_for(MessageKind::kCreated));
     trace::mark("wait for init to make the container");
     return {};
+  }
+
+  Done run_runtime_hooks() {
+    const std::string state = made_.container.state_json(Phase::kCreating, pid_, false);
+    // The environment is there, which this hook of old knows as "created".
+    TRY(run_hooks(config().hooks.prestart, "prestart", made_.container.state_json(Phase::kCreated, pid_, false), made_.bundle.path, own_environment()));
+    return run_hooks(config().hooks.create_runtime, "createRuntime", state, made_.bundle.path, own_environment());
   }
 
   // Takes what may come in between.
@@ -222,26 +230,8 @@ Outcome<Created> create_container(Context& context, const CreateOptions& options
   return Creation(context, options, std::move(container), std::move(bundle)).run();
 }
 
-namespace {
-
-Outcome<UniqueFd> connect_to(const std::string& socket_path, const std::string& name) {
-  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (socket_path.size() >= sizeof address.sun_path) {
-    return refuse(ErrorCode::kInvalidRequest, "the path of the " + name + " is longer than a socket's path can be", ENAMETOOLONG, "", socket_path);
-  }
-  std::copy(socket_path.begin(), socket_path.end(), address.sun_path);
-  if (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) {
-    return refuse_errno(ErrorCode::kInvalidRequest, "connect to the " + name + " '" + socket_path + "'", "", socket_path);
-  }
-  return socket;
-}
-
-}  // namespace
-
 Done send_console(const std::string& socket_path, int master) {
-  const UniqueFd socket = TRY(connect_to(socket_path, "console socket"));
+  const UniqueFd socket = TRY(connect_to(socket_path, SOCK_STREAM, ErrorCode::kInvalidRequest, "console socket"));
   // The text is a name for people; runc sends the multiplexer's.
   return classify(send_fd(socket.get(), "/dev/ptmx", master), ErrorCode::kInternal, "send the terminal to '" + socket_path + "'");
 }
@@ -250,7 +240,7 @@ Done send_pidfd(const std::string& socket_path, int pidfd) {
   if (socket_path.empty()) {
     return {};
   }
-  const UniqueFd socket = TRY(connect_to(socket_path, "pidfd socket"));
+  const UniqueFd socket = TRY(connect_to(socket_path, SOCK_STREAM, ErrorCode::kInvalidRequest, "pidfd socket"));
   return classify(send_fd(socket.get(), "pidfd", pidfd), ErrorCode::kInternal, "send the process's descriptor to '" + socket_path + "'");
 }
 

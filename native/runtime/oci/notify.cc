@@ -6,15 +6,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
 
 #include "core/pseudo_file.h"
+#include "runtime/oci/unix_socket.h"
 
 namespace strata::runtime::oci {
 namespace {
@@ -27,24 +26,11 @@ std::string notify_socket() {
   return text == nullptr ? "" : text;
 }
 
-// sd_notify(3): a path, or with a leading '@' a name of the abstract name space.
 Outcome<UniqueFd> connect_to_manager(const std::string& name) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (name.size() < 2 || (name.front() != '/' && name.front() != '@') || name.size() >= sizeof address.sun_path) {
-    return refuse(ErrorCode::kInvalidRequest, "use $NOTIFY_SOCKET '" + name + "'", EAFNOSUPPORT);
+  if (!name.starts_with('/') && !name.starts_with('@')) {  // sd_notify(3) knows vsock too
+    return refuse(ErrorCode::kInvalidRequest, "$NOTIFY_SOCKET '" + name + "' is neither a path nor an abstract name", EAFNOSUPPORT);
   }
-  std::copy(name.begin(), name.end(), address.sun_path);
-  socklen_t size = sizeof address;
-  if (name.front() == '@') {
-    address.sun_path[0] = '\0';
-    size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
-  }
-  UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) < 0) {
-    return refuse_errno(ErrorCode::kInternal, "connect to $NOTIFY_SOCKET '" + name + "'");
-  }
-  return socket;
+  return connect_to(name, SOCK_DGRAM, ErrorCode::kInvalidRequest, "service manager at $NOTIFY_SOCKET");
 }
 
 bool says_ready(std::string_view message) {

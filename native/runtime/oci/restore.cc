@@ -264,6 +264,9 @@ Outcome<Created> restore_container(Context& context, const CreateOptions& create
     return refuse(ErrorCode::kInvalidRequest, "restore is for root", EPERM);
   }
   CriuSettings settings = TRY(criu_settings(options, context.criu));
+  if (settings.options.cgroups == CriuCgroups::kStrict) {
+    return refuse(ErrorCode::kInvalidRequest, "restore has no --manage-cgroups-mode strict: criu would refuse the cgroup that is there already, and this runtime makes it", 0, "use soft, or leave it out");
+  }
   settings.options.lsm_profile = options.value("lsm-profile");
   settings.options.lsm_mount_context = options.value("lsm-mount-context");
   std::string program = TRY(find_criu(settings.program));

@@ -1,13 +1,11 @@
 #include "runtime/oci/start.h"
 
 #include <sys/socket.h>
-#include <sys/un.h>
-
-#include <algorithm>
 
 #include "runtime/environment.h"
 #include "runtime/oci/notify.h"
 #include "runtime/oci/send_fd.h"
+#include "runtime/oci/unix_socket.h"
 #include "runtime/trace.h"
 
 namespace strata::runtime::oci {
@@ -15,16 +13,7 @@ namespace {
 
 // runtime-spec, "The Container Process State": one message with the state and the descriptors that it names.
 Done send_listener(const SeccompExtras& seccomp, const std::string& state, pid_t pid, int listener) {
-  const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (seccomp.listener_path.size() >= sizeof address.sun_path) {
-    return refuse(ErrorCode::kInvalidRequest, "linux.seccomp.listenerPath is longer than a socket's path can be", ENAMETOOLONG);
-  }
-  std::copy(seccomp.listener_path.begin(), seccomp.listener_path.end(), address.sun_path);
-  if (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) {
-    return refuse_errno(ErrorCode::kSeccompFailed, "connect to linux.seccomp.listenerPath '" + seccomp.listener_path + "'");
-  }
+  const UniqueFd socket = TRY(connect_to(seccomp.listener_path, SOCK_STREAM, ErrorCode::kSeccompFailed, "seccomp agent at linux.seccomp.listenerPath"));
   JsonWriter json;
   json.begin_object();
   json.field("ociVersion", "1.2.0");

@@ -82,6 +82,10 @@ describe('checkpoint and restore', () => {
       [['checkpoint', '--image-path', runtime.directory, '--parent-path', '/x', id], '--parent-path must be relative'],
       [['checkpoint', '--image-path', runtime.directory, '--parent-path', 'nosuch', id], /find --parent-path '\S+nosuch'/],
       [['checkpoint', '--image-path', runtimeBinary, id], /not a directory|file exists/i],
+      [
+        ['restore', '--manage-cgroups-mode', 'strict', '--bundle', path.join(runtime.directory, id), 'x'],
+        'has no --manage-cgroups-mode strict',
+      ],
       [['restore', '--bundle', '/nonexistent', 'x'], /no such file or directory/],
       [['restore', '--bundle', path.join(runtime.directory, id), '--image-path', '/nonexistent', 'x'], "open the directory '/nonexistent'"],
     ];

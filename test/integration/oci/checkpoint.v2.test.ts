@@ -3,30 +3,22 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { beforeAll, describe, expect } from 'vitest';
 import { requires } from '../../support/requires.ts';
+import { Checkpoints, patienceMs } from './support/checkpoints.ts';
 import { receiver } from './support/receiver.ts';
 import { type Config, runtimeBinary, until, useRuntime } from './support/runtime.ts';
 
 // In the virtual machine, on whose kernel Debian's criu works.
 const context = useRuntime();
+const criu = new Checkpoints(context);
 const test = requires({ root: true, cgroup: 'v2', commands: ['criu', 'python3'] });
 
 /** Counts in the shell's memory; each number goes to a file that everybody can read. */
 const counting = 'i=0; while :; do i=$((i+1)); echo $i > /dev/shm/new; mv /dev/shm/new /dev/shm/count; sleep 0.05; done';
-const patienceMs = 60_000;
 
 const count = (id: string): number => Number(context.runtime.must('exec', id, 'cat', '/dev/shm/count'));
 
-/** A container whose streams are the null device: a file of the host's could not be found again from inside. */
-function start(command: string, change?: (config: Config) => void): string {
-  const bundle = context.runtime.bundle(command, change);
-  const id = path.basename(bundle);
-  const args = ['--root', context.runtime.root, 'run', '--detach', '--bundle', bundle, id];
-  expect(spawnSync(runtimeBinary, args, { stdio: 'ignore' }).status).toBe(0);
-  return id;
-}
-
 async function startCounting(change?: (config: Config) => void): Promise<string> {
-  const id = start(counting, change);
+  const id = criu.start(counting, change);
   await until(() => context.runtime.call(['exec', id, 'test', '-e', '/dev/shm/count']).status === 0, 'the first number', patienceMs);
   return id;
 }
@@ -39,42 +31,6 @@ function piped(args: readonly string[]): { readonly lines: () => string[]; reado
   const ended = new Promise<number>((resolve) => child.on('close', () => resolve(Number(fs.readFileSync(`${out}.status`, 'utf8')))));
   // The last line may be on its way still.
   return { lines: () => (fs.existsSync(out) ? fs.readFileSync(out, 'utf8').split('\n').slice(0, -1) : []), ended };
-}
-
-/** criu takes its time here: no limit but the test's. */
-function call(args: readonly string[]): { readonly status: number | null; readonly stdout: string; readonly stderr: string } {
-  const { status, stdout, stderr } = spawnSync(runtimeBinary, ['--root', context.runtime.root, ...args], { encoding: 'utf8', cwd: '/' });
-  return { status, stdout, stderr };
-}
-
-/** Paths of a checkpoint and a restore of this container. */
-function places(id: string): { readonly bundle: string; readonly images: string; readonly pidFile: string } {
-  const bundle = path.join(context.runtime.directory, id);
-  return { bundle, images: path.join(bundle, 'images'), pidFile: path.join(bundle, 'restored.pid') };
-}
-
-function checkpoint(id: string, ...options: string[]): void {
-  const { images } = places(id);
-  const ran = call(['checkpoint', '--image-path', images, ...options, id]);
-  expect(ran, logOf(images, 'dump.log')).toMatchObject({ status: 0, stderr: '' });
-}
-
-/** What it says besides. */
-function restore(id: string, ...options: string[]): string {
-  const { bundle, images, pidFile } = places(id);
-  const restoring = ['restore', '--detach', '--bundle', bundle, '--image-path', images, '--pid-file', pidFile, ...options, id];
-  const said = path.join(bundle, 'restore.out');
-  const out = fs.openSync(said, 'w');
-  const { status } = spawnSync(runtimeBinary, ['--root', context.runtime.root, ...restoring], { stdio: ['ignore', 'ignore', out] });
-  fs.closeSync(out);
-  expect(status, `${fs.readFileSync(said, 'utf8')}\n${logOf(images, 'restore.log')}`).toBe(0);
-  expect(context.runtime.state(id)).toMatchObject({ status: 'running', pid: Number(fs.readFileSync(pidFile, 'utf8')) });
-  return fs.readFileSync(said, 'utf8');
-}
-
-function logOf(images: string, name: string): string {
-  const file = path.join(images, name);
-  return fs.existsSync(file) ? fs.readFileSync(file, 'utf8').split('\n').slice(-40).join('\n') : '';
 }
 
 async function goesOnFrom(id: string, last: number): Promise<void> {
@@ -103,10 +59,10 @@ describe('a restored container', () => {
     const script =
       'hostname; grep -E "^(Cap|Groups|Seccomp:)" /proc/1/status; cat /proc/1/oom_score_adj /proc/1/cgroup; readlink /proc/1/root';
     const before = { looks: runtime.must('exec', id, 'sh', '-c', script), count: count(id) };
-    checkpoint(id);
+    criu.checkpoint(id);
     expect(runtime.call(['state', id]).stderr).toContain('does not exist');
     expect(runtime.leftovers()).toEqual([]);
-    const said = restore(id);
+    const said = criu.restore(id);
     await goesOnFrom(id, before.count);
     // Debian 12's criu does not know it.
     const isKept = runtime.must('exec', id, 'cat', '/proc/1/status').includes('NoNewPrivs:\t1');
@@ -119,8 +75,8 @@ describe('a restored container', () => {
     expect(runtime.must('exec', id, 'ip', 'addr', 'show', 'lo')).toContain('inet 127.0.0.1/8');
     // Once more, from what was restored.
     const again = count(id);
-    checkpoint(id);
-    restore(id);
+    criu.checkpoint(id);
+    criu.restore(id);
     await goesOnFrom(id, again);
     runtime.must('kill', id, 'KILL');
     await until(() => runtime.state(id).status === 'stopped', 'the end', patienceMs);
@@ -131,23 +87,23 @@ describe('a restored container', () => {
   test('runs on beside its images with --leave-running, which may have others before them', async () => {
     const { runtime } = context;
     const id = await startCounting();
-    const { images } = places(id);
+    const { images } = criu.places(id);
     const { pid } = runtime.state(id);
     const first = path.join(images, '../first');
-    expect(call(['checkpoint', '--pre-dump', '--image-path', first, id]), logOf(first, 'dump.log')).toMatchObject({ status: 0 });
-    checkpoint(id, '--parent-path', '../first', '--leave-running', '--work-path', path.join(images, '../work'));
+    expect(criu.call(['checkpoint', '--pre-dump', '--image-path', first, id]), criu.logOf(first, 'dump.log')).toMatchObject({ status: 0 });
+    criu.checkpoint(id, '--parent-path', '../first', '--leave-running', '--work-path', path.join(images, '../work'));
     expect(fs.readlinkSync(path.join(images, 'parent'))).toBe('../first');
     expect(fs.existsSync(path.join(images, '../work/dump.log'))).toBe(true);
     expect(runtime.state(id)).toMatchObject({ status: 'running', pid });
     await goesOnFrom(id, 1);
     // A paused one too, which stays paused.
     runtime.must('pause', id);
-    checkpoint(id, '--leave-running');
+    criu.checkpoint(id, '--leave-running');
     expect(runtime.state(id).status).toBe('paused');
     runtime.must('resume', id);
     await goesOnFrom(id, 1);
     runtime.must('delete', '--force', id);
-    restore(id);
+    criu.restore(id);
     await goesOnFrom(id, 1);
   });
 
@@ -157,8 +113,8 @@ describe('a restored container', () => {
     const id = path.basename(bundle);
     const before = piped(['run', '--bundle', bundle, id]);
     await until(() => before.lines().includes('3'), 'the first lines', patienceMs);
-    const { images } = places(id);
-    checkpoint(id);
+    const { images } = criu.places(id);
+    criu.checkpoint(id);
     expect(await before.ended).toBe(137);
     const last = Number(before.lines().at(-1));
     const after = piped(['restore', '--bundle', bundle, '--image-path', images, id]);
@@ -186,10 +142,10 @@ describe('a restored container', () => {
     const id = path.basename(bundle);
     expect(await runtime.callDetached(['run', '--detach', '--console-socket', first.socket, '--bundle', bundle, id])).toBe(0);
     await until(() => first.stdout().includes('line 3'), 'lines on the terminal', patienceMs);
-    checkpoint(id);
+    criu.checkpoint(id);
     await first.ended;
     const second = await receiver('console', path.join(runtime.directory, 'second.sock'));
-    restore(id, '--console-socket', second.socket);
+    criu.restore(id, '--console-socket', second.socket);
     await until(() => /line \d+\n/.test(second.stdout()), 'lines on the new terminal', patienceMs);
     const states = fs.readFileSync(log, 'utf8').trim().split('\n');
     expect(states.map((state) => JSON.parse(state) as unknown)).toMatchObject([
@@ -210,7 +166,7 @@ describe('a restored container', () => {
     ])
       expect(spawnSync('mount', args).status).toBe(0);
     try {
-      const other = start('exec sleep 100000');
+      const other = criu.start('exec sleep 100000');
       const { pid } = runtime.state(other);
       const id = await startCounting((config) => {
         config.root.path = root;
@@ -220,8 +176,8 @@ describe('a restored container', () => {
       });
       const namespaces = (): string[] => ['net', 'ipc'].map((kind) => fs.readlinkSync(`/proc/${runtime.state(id).pid}/ns/${kind}`));
       const before = { namespaces: namespaces(), count: count(id) };
-      checkpoint(id);
-      restore(id);
+      criu.checkpoint(id);
+      criu.restore(id);
       await goesOnFrom(id, before.count);
       expect(namespaces()).toEqual(before.namespaces);
       expect(namespaces()).toEqual(['net', 'ipc'].map((kind) => fs.readlinkSync(`/proc/${pid}/ns/${kind}`)));
@@ -237,12 +193,12 @@ describe('a restored container', () => {
   test('that cannot be made leaves nothing, and one that cannot be checkpointed runs on', async () => {
     const { runtime } = context;
     const id = await startCounting();
-    const { bundle, images } = places(id);
-    checkpoint(id, '--leave-running');
+    const { bundle, images } = criu.places(id);
+    criu.checkpoint(id, '--leave-running');
     runtime.must('delete', '--force', id);
     const core = fs.readdirSync(images).find((name) => name.startsWith('core-')) ?? '';
     fs.truncateSync(path.join(images, core), 20);
-    const failed = call(['restore', '--detach', '--bundle', bundle, '--image-path', images, id]);
+    const failed = criu.call(['restore', '--detach', '--bundle', bundle, '--image-path', images, id]);
     expect(failed).toMatchObject({
       status: 1,
       stderr: expect.stringMatching(/restore container '\S+': criu failed: .+restore.log/) as string,
@@ -253,7 +209,7 @@ describe('a restored container', () => {
     const { id: withFile } = runtime.tryCreate(counting);
     runtime.must('start', withFile);
     await until(() => runtime.call(['exec', withFile, 'test', '-e', '/dev/shm/count']).status === 0, 'the first number', patienceMs);
-    const refused = call(['checkpoint', '--image-path', path.join(images, '../more'), withFile]);
+    const refused = criu.call(['checkpoint', '--image-path', path.join(images, '../more'), withFile]);
     expect(refused).toMatchObject({ status: 1, stderr: expect.stringMatching(/checkpoint container '\S+': criu failed: /) as string });
     await goesOnFrom(withFile, 1);
   });

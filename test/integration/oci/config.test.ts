@@ -225,6 +225,38 @@ describe('hooks', () => {
     expect(names().map((line) => line.replace(/.* in /, ''))).toEqual([bundle, bundle, runtime.rootfs, bundle, '/']);
   });
 
+  test('that add mounts, files and interfaces find the root mounted, and nothing read-only or masked yet', () => {
+    const { runtime } = context;
+    const added = path.join(runtime.directory, 'added');
+    fs.mkdirSync(added, { recursive: true });
+    fs.writeFileSync(path.join(added, 'library'), 'of the host\n');
+    fs.mkdirSync(path.join(runtime.rootfs, 'media'), { recursive: true });
+    const inNamespaces = (script: string): object[] => [
+      {
+        path: '/bin/sh',
+        args: ['sh', '-ec', `pid=$(sed 's/.*"pid":\\([0-9]*\\).*/\\1/'); ${script}`],
+        env: [`PATH=${process.env['PATH']}:/usr/sbin:/sbin`],
+      },
+    ];
+    const out = runtime.output(
+      'cat /media/library /proc/sys/net/ipv4/conf/hook0/forwarding; stat -c %a /dev/of-hook; ls -d /made; touch /made/x 2>&1; ls /proc/acpi | wc -l',
+      (config) => {
+        config.root.readonly = true;
+        config.linux['sysctl'] = { 'net.ipv4.conf.hook0.forwarding': '1' };
+        config.hooks = {
+          prestart: inNamespaces('nsenter --target $pid --net ip link add hook0 type veth peer name hook1'),
+          createRuntime: inNamespaces(`nsenter --target $pid --mount mount --bind ${added} ${runtime.rootfs}/media`),
+          createContainer: [
+            { path: '/bin/sh', args: ['sh', '-ec', 'mkdir made; touch dev/of-hook; chmod 640 dev/of-hook'], env: ['PATH=/bin:/usr/bin'] },
+          ],
+        };
+      },
+    );
+    expect(out).toMatch(/^of the host\n1\n640\n\/made\ntouch: .*Read-only file system\n0\n$/);
+    expect(fs.readdirSync(path.join(runtime.rootfs, 'media'))).toEqual([]);
+    fs.rmdirSync(path.join(runtime.rootfs, 'made'));
+  });
+
   // Their programs are the image's: root of the host's user namespace with every capability would be a way out of the container.
   test.each([true, false])('of startContainer have what the process has and no more (noNewPrivileges: %s)', (noNewPrivileges) => {
     const facts =
