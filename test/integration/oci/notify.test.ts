@@ -20,10 +20,12 @@ while True:
 
 /** A service manager's socket, and what came there. */
 class Manager {
+  readonly name: string;
   readonly #child: ChildProcess;
   #lines: string[] = [];
 
-  constructor(readonly name: string) {
+  constructor(name: string) {
+    this.name = name;
     this.#child = spawn('python3', ['-c', listening, name], { stdio: ['ignore', 'pipe', 'inherit'] });
     let text = '';
     this.#child.stdout?.setEncoding('utf8').on('data', (more: string) => {
