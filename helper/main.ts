@@ -48,6 +48,7 @@ import { ImageImports } from './images/imports.ts';
 import { LayerBlobs } from './images/layerBlobs.ts';
 import { LayerStore } from './images/layerStore.ts';
 import { ImagePulls } from './images/pulls.ts';
+import { ImagePushes } from './images/pushes.ts';
 import { RegistrySettings } from './images/registry/registrySettings.ts';
 import { DiskUsageService } from './layers/diskUsage.ts';
 import { LayerService } from './layers/layerService.ts';
@@ -106,7 +107,9 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     blobs: new LayerBlobs({ layout, addon, content, layers }),
   });
   const saves = new ImageSaves({ store: images, contents, log });
-  const pulls = new ImagePulls({ layout, settings: new RegistrySettings(args.registries), content, layers, service: imageService, log });
+  const settings = new RegistrySettings(args.registries);
+  const pulls = new ImagePulls({ layout, settings, content, layers, service: imageService, log });
+  const pushes = new ImagePushes({ settings, contents, store: images, service: imageService, hub, log });
 
   const files = new ContainerFiles({ layout, addon, log, resolvConf: facts.resolvConf });
   const factory = new SandboxFactory({ addon, runtime: args.runtime, cgroupParent: args.cgroupParent, files, trace: args.trace, log });
@@ -235,6 +238,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     loads,
     saves,
     bootstraps: new ImageBootstraps({ layout, addon, imports, log }),
+    pushes,
     layers: layerService,
   });
   const dispatcher = new Dispatcher(handlers, log);

@@ -1,5 +1,14 @@
 import { findCredentials } from '../credentials/dockerConfig.ts';
-import { type EventParams, formatBytes, type ImageSummary, type PullLayer, pullText, registryOf, StrataError } from '../protocol/index.ts';
+import {
+  type EventParams,
+  formatBytes,
+  type ImageSummary,
+  type MethodResult,
+  type PullLayer,
+  pullText,
+  registryOf,
+  StrataError,
+} from '../protocol/index.ts';
 import type { Connection } from '../wire/connection.ts';
 
 export interface PullRequest {
@@ -21,6 +30,17 @@ export async function pullImage(connection: Connection, { reference, platform, q
     const { image } = await connection.request('image.pull', { reference, platform, credentials, progress });
     return image;
   });
+}
+
+/** Sends an image with what the person logged in with, and tells on stderr how far it is. */
+export async function pushImage(
+  connection: Connection,
+  { reference, quiet }: Omit<PullRequest, 'platform'>,
+): Promise<MethodResult<'image.push'>> {
+  const credentials = await findCredentials(registryOf(reference));
+  return await reportingLayers(connection, quiet === true ? undefined : new LayerReport(reference, 'pushed'), (progress) =>
+    connection.request('image.push', { reference, credentials, progress }),
+  );
 }
 
 /** Gives the request a number of its own, under which the helper tells how far its layers are. */
@@ -84,7 +104,7 @@ export class LayerReport {
   readonly #told = new Set<string>();
   #isLineOpen = false;
 
-  constructor(name: string, verb: 'pulled' | 'loaded' | 'saved') {
+  constructor(name: string, verb: 'pulled' | 'loaded' | 'saved' | 'pushed') {
     this.#name = name;
     this.#verb = verb;
   }
@@ -102,10 +122,18 @@ export class LayerReport {
       return;
     }
     for (const { digest, state, totalBytes } of layers) {
-      if ((state !== 'done' && state !== 'present') || this.#told.has(digest)) continue;
+      const end = this.#endWords(state, totalBytes);
+      if (end === undefined || this.#told.has(digest)) continue;
       this.#told.add(digest);
-      this.#out.write(`${digest.slice(7, 19)}: ${state === 'present' ? 'here already' : `${this.#verb}, ${formatBytes(totalBytes)}`}\n`);
+      this.#out.write(`${digest.slice(7, 19)}: ${end}\n`);
     }
+  }
+
+  /** Undefined: there is more to come. */
+  #endWords(state: PullLayer['state'], totalBytes: number): string | undefined {
+    if (state === 'present') return `${this.#verb === 'pushed' ? 'there' : 'here'} already`;
+    if (state === 'mounted') return 'taken from another repository';
+    return state === 'done' ? `${this.#verb}, ${formatBytes(totalBytes)}` : undefined;
   }
 
   close(): void {

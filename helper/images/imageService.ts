@@ -126,6 +126,13 @@ export class ImageService {
     return await this.#turns.run('names', async () => await this.#store.tag(this.#store.resolve(text).image.id, reference));
   }
 
+  /** Remembers that a registry has it: "registry/repository@sha256:…". Of an image that was removed meanwhile there is nothing to remember. */
+  async noteRepositoryDigest(id: Digest, repositoryDigest: string): Promise<void> {
+    await this.#turns.run('names', async () => {
+      if (this.#store.get(id) !== undefined) await this.#store.noteRepositoryDigest(id, repositoryDigest);
+    });
+  }
+
   /** Takes a name away, and with the last one the image. */
   async remove(text: string, force: boolean): Promise<{ untagged: string[]; removed: Digest[] }> {
     return await this.#turns.run('names', async () => {

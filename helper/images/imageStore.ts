@@ -31,6 +31,13 @@ export interface ImageNaming {
   readonly came: 'import' | 'load' | 'pull' | 'commit' | 'squash';
 }
 
+/** Where the blobs of an image's layers are, too. */
+export interface KnownBlobs {
+  /** "registry/repository@sha256:…", the newest last. */
+  readonly repositoryDigests: readonly string[];
+  readonly blobs: readonly Digest[];
+}
+
 /** An image as the rest of the helper sees it. */
 export interface Image {
   readonly id: Digest;
@@ -189,6 +196,14 @@ export class ImageStore {
     const { id: target } = this.#entry(id);
     if (await this.#point(reference, target)) this.#changed(target, { action: 'tag', reference });
     return this.summary(target);
+  }
+
+  /** What registries are known to have of each image, and the blobs of its layers that are here. */
+  blobsInRegistries(): KnownBlobs[] {
+    return [...this.#images.values()].map(({ chainIds, record }) => ({
+      repositoryDigests: record.repositoryDigests,
+      blobs: chainIds.flatMap((chainId) => this.#layers.get(chainId)?.blob?.digest ?? []),
+    }));
   }
 
   /** Remembers that a registry has it: "registry/repository@sha256:…". */

@@ -34,7 +34,7 @@ export const events = {
   'image.changed': event({ doc: 'An image is new or has other names.', params: z.strictObject({ seq, image: imageSummarySchema }) }),
   'image.removed': event({ doc: 'An image is gone.', params: z.strictObject({ seq, id: digestSchema }) }),
   'image.pulling': event({
-    doc: 'How far an image.pull of this connection is, that asked for it: its layers, bottom first. About ten times a second while something moves.',
+    doc: 'How far an image.pull or image.push of this connection is, that asked for it: its layers, bottom first. About ten times a second while something moves.',
     params: z.strictObject({ progress: z.int(), layers: z.array(pullLayerSchema) }),
   }),
   'image.bootstrapping': event({

@@ -9,11 +9,12 @@ export const registryCredentialsSchema = z.discriminatedUnion('kind', [
 ]);
 export type RegistryCredentials = z.infer<typeof registryCredentialsSchema>;
 
-/** One layer of an image that is being pulled. */
+/** One layer of an image that is being pulled or pushed. */
 export const pullLayerSchema = z.strictObject({
   /** Of the blob in the registry. */
   digest: digestSchema,
-  state: z.enum(['waiting', 'present', 'downloading', 'unpacking', 'done']),
+  /** `present`: it was there already; `mounted`: the registry had it in another repository. */
+  state: z.enum(['waiting', 'present', 'mounted', 'downloading', 'unpacking', 'uploading', 'done']),
   /** Of the blob, as it is compressed. */
   doneBytes: z.int().min(0),
   totalBytes: z.int().min(0),
@@ -23,14 +24,19 @@ export type PullLayer = z.infer<typeof pullLayerSchema>;
 /** Pure. "2 of 5 layers, 12 MB of 60 MB": what is still wanted of an image. */
 export function pullText(layers: readonly PullLayer[]): string {
   const { doneBytes, totalBytes } = pullBytes(layers);
-  const done = layers.filter(({ state }) => state === 'done' || state === 'present').length;
+  const done = layers.filter(({ state }) => state === 'done' || isThere(state)).length;
   const unpacking = layers.some(({ state }) => state === 'unpacking') ? ', unpacking' : '';
   return `${done} of ${layers.length} layers, ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}${unpacking}`;
 }
 
-/** Sums over the layers that were not here. */
+/** Sums over the layers that were not there. */
 export function pullBytes(layers: readonly PullLayer[]): { doneBytes: number; totalBytes: number } {
-  const wanted = layers.filter(({ state }) => state !== 'present');
+  const wanted = layers.filter(({ state }) => !isThere(state));
   const sum = (key: 'doneBytes' | 'totalBytes'): number => wanted.reduce((total, layer) => total + layer[key], 0);
   return { doneBytes: sum('doneBytes'), totalBytes: sum('totalBytes') };
+}
+
+/** Nothing had to be brought. */
+function isThere(state: PullLayer['state']): boolean {
+  return state === 'present' || state === 'mounted';
 }

@@ -17,10 +17,11 @@ import type { ImageService } from '../images/imageService.ts';
 import type { ImageStore } from '../images/imageStore.ts';
 import type { ImageImports } from '../images/imports.ts';
 import type { ImagePulls } from '../images/pulls.ts';
+import type { ImagePushes } from '../images/pushes.ts';
 import type { DiskUsageService } from '../layers/diskUsage.ts';
 import type { LayerService } from '../layers/layerService.ts';
 import type { Logger } from '../log.ts';
-import { type MethodResult, type Params, PROTOCOL_VERSION, StrataError } from '../protocol/index.ts';
+import { type MethodResult, type Params, PROTOCOL_VERSION, type PullLayer, StrataError } from '../protocol/index.ts';
 import type { Handlers } from './dispatch.ts';
 import { sendEvents } from './eventStream.ts';
 import { type ImageArchiveMethod, imageArchiveHandlers } from './imageArchiveHandlers.ts';
@@ -52,6 +53,7 @@ export interface Services {
   readonly loads: ImageLoads;
   readonly saves: ImageSaves;
   readonly bootstraps: ImageBootstraps;
+  readonly pushes: ImagePushes;
   readonly layers: LayerService;
 }
 
@@ -274,7 +276,7 @@ function statsHandlers({ registry, sampler }: Services): Part<'stats'> {
   };
 }
 
-function imageHandlers({ images, imageService, imports, pulls }: Services): Omit<Part<'image'>, ImageArchiveMethod> {
+function imageHandlers({ images, imageService, imports, pulls, pushes }: Services): Omit<Part<'image'>, ImageArchiveMethod> {
   return {
     'image.list': () => ({ images: images.list() }),
     'image.inspect': ({ image }) => images.details(images.resolve(image).image.id),
@@ -296,18 +298,30 @@ function imageHandlers({ images, imageService, imports, pulls }: Services): Omit
           return { image: await imports.ociLayout(source.path, source.name, options) };
       }
     },
-    'image.pull': async ({ reference, platform, credentials, progress }, session, signal) => {
-      const reports = new PullReports((layers) => {
-        if (progress !== undefined) session.connection.notify('image.pulling', { progress, layers });
-      });
-      try {
-        return { image: await pulls.pull(reference, { platform, credentials, signal, onProgress: (layers) => reports.tell(layers) }) };
-      } finally {
-        reports.close();
-      }
-    },
+    'image.pull': async ({ reference, platform, credentials, progress }, session, signal) =>
+      await reporting(session, progress, async (onProgress) => ({
+        image: await pulls.pull(reference, { platform, credentials, signal, onProgress }),
+      })),
+    'image.push': async ({ reference, credentials, progress }, session, signal) =>
+      await reporting(session, progress, async (onProgress) => await pushes.push(reference, { credentials, signal, onProgress })),
     'image.remove': ({ image, force }) => imageService.remove(image, force ?? false),
   };
+}
+
+/** Tells the session how far the layers are, where it gave a number for that. */
+async function reporting<T>(
+  session: Session,
+  progress: number | undefined,
+  action: (onProgress: (layers: readonly PullLayer[]) => void) => Promise<T>,
+): Promise<T> {
+  const reports = new PullReports((layers) => {
+    if (progress !== undefined) session.connection.notify('image.pulling', { progress, layers });
+  });
+  try {
+    return await action((layers) => reports.tell(layers));
+  } finally {
+    reports.close();
+  }
 }
 
 function layerHandlers({ layers }: Services): Part<'layer'> {

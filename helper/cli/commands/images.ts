@@ -1,13 +1,21 @@
 import { existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { formatBytes, type ImageSummary, type Layer, type Params, repositoryOf, StrataError } from '../../protocol/index.ts';
+import {
+  formatBytes,
+  type ImageSummary,
+  type Layer,
+  normalizeReference,
+  type Params,
+  repositoryOf,
+  StrataError,
+} from '../../protocol/index.ts';
 import type { Connection } from '../../wire/connection.ts';
 import { upload } from '../../wire/upload.ts';
 import { fileBytes } from '../archiveStreams.ts';
 import { type Context, forEach, neither, print, printJson, withConnection } from '../context.ts';
 import { ago, plainText, table } from '../output.ts';
-import { pullImage } from '../pull.ts';
+import { pullImage, pushImage } from '../pull.ts';
 import { parseCommand, UsageError } from '../values.ts';
 
 export function addImageCommands(program: Command, context: () => Context): void {
@@ -39,6 +47,7 @@ export function addImageCommands(program: Command, context: () => Context): void
         lines: ({ id }) => [id],
       });
     });
+  addPush(program, context);
   program
     .command('tag')
     .description('give an image one more name')
@@ -50,6 +59,36 @@ export function addImageCommands(program: Command, context: () => Context): void
   addHistory(program, context);
   addImport(program, context);
   addLayers(program, context);
+}
+
+function addPush(program: Command, context: () => Context): void {
+  program
+    .command('push')
+    .description('send images to the registries that their names tell; only what is missing there')
+    .argument('<names...>')
+    .option('-a, --all-tags', 'all names here of these repositories')
+    .option('-q, --quiet', 'digests only')
+    .option('--json', 'as JSON')
+    .action(async (names: string[], flags: { allTags?: true; quiet?: true; json?: true }) => {
+      const wanted = flags.allTags === true ? await withConnection(context(), (connection) => tagsOf(connection, names)) : names;
+      await forEach(context(), wanted, {
+        json: flags.json,
+        act: async (connection, reference) => await pushImage(connection, { reference, quiet: flags.quiet }),
+        lines: ({ digest }) => [digest],
+      });
+    });
+}
+
+/** The names with tags that images here have in these repositories. */
+async function tagsOf(connection: Connection, repositories: readonly string[]): Promise<string[]> {
+  const { images } = await connection.request('image.list', {});
+  const references = images.flatMap((image) => image.references).filter((reference) => !reference.includes('@'));
+  return repositories.flatMap((repository) => {
+    if (/[@:][^/]*$/.test(repository)) throw new UsageError(`--all-tags takes repositories without a tag, and "${repository}" has one`);
+    const found = references.filter((reference) => repositoryOf(reference) === repositoryOf(normalizeReference(repository))).sort();
+    if (found.length > 0) return found;
+    throw new StrataError('IMAGE_NOT_FOUND', `there is no image of the repository "${repository}" here`);
+  });
 }
 
 function addList(program: Command, context: () => Context): void {

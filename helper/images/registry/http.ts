@@ -1,19 +1,36 @@
 import * as http from 'node:http';
 import * as https from 'node:https';
+import type { Readable } from 'node:stream';
+import { fromNative } from '../../native/errors.ts';
 import { StrataError } from '../../protocol/index.ts';
 import { plain } from '../imageText.ts';
 import type { TlsOptions } from './registrySettings.ts';
 
 /** Of a connection on which nothing moves, and of a request that gets no answer. */
-const idleMs = 60_000;
+const usualIdleMs = 60_000;
 const connectMs = 15_000;
 const maxRedirects = 5;
 const redirects = new Set([301, 302, 303, 307, 308]);
+/** The same request again, with its body (RFC 9110, 15.4). */
+const repeatingRedirects = new Set([307, 308]);
+
+export type HttpMethod = 'GET' | 'HEAD' | 'POST' | 'PATCH' | 'PUT';
+
+/** What is sent; opened anew for each try. */
+export interface RequestBody {
+  readonly sizeBytes: number;
+  open(): Readable;
+}
 
 export interface HttpRequest {
-  readonly method?: 'GET' | 'HEAD' | 'POST';
+  readonly method?: HttpMethod;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string;
+  /** A text holds secrets: it goes to no other origin. */
+  readonly body?: string | RequestBody;
+  /** How long nothing may move before the request is given up. */
+  readonly idleMs?: number;
+  /** The origin that our certificates are for; absent: the one that is asked. */
+  readonly home?: string;
   readonly signal: AbortSignal;
 }
 
@@ -50,15 +67,16 @@ export class HttpClient {
 
   /** The answer with its body unread. A redirect away from the host loses the authorization, and never leads from https to http. */
   async send(url: URL, request: HttpRequest): Promise<http.IncomingMessage> {
+    const home = request.home ?? url.origin;
     let target = url;
     let headers = request.headers ?? {};
     for (let hop = 0; ; hop++) {
-      const answer = await this.#exchange(target, { ...request, headers }, target.origin === url.origin);
+      const answer = await this.#exchange(target, { ...request, headers }, target.origin === home);
       const { location } = answer.headers;
       if (!redirects.has(answer.statusCode ?? 0) || location === undefined) return answer;
       answer.resume();
       const next = URL.parse(location, target.href);
-      if (hop >= maxRedirects || next === null || !isAllowed(target, next)) {
+      if (hop >= maxRedirects || next === null || !isAllowed(target, next) || !isRepeated(request, answer.statusCode ?? 0, target, next)) {
         throw new StrataError('REGISTRY_FAILED', `${target.host} redirects to where Strata does not follow: ${plain(location)}`);
       }
       if (next.origin !== target.origin) headers = Object.fromEntries(Object.entries(headers).filter(([name]) => !isSecret(name)));
@@ -67,14 +85,14 @@ export class HttpClient {
   }
 
   #exchange(url: URL, request: HttpRequest, isOwn: boolean): Promise<http.IncomingMessage> {
-    const { method = 'GET', headers = {}, body, signal } = request;
+    const { method = 'GET', headers = {}, body = '', idleMs = usualIdleMs, signal } = request;
     const isTls = url.protocol === 'https:';
     return new Promise((resolve, reject) => {
       const asked = (isTls ? https : http).request(
         url,
         {
           method,
-          headers: { 'user-agent': 'strata', ...headers },
+          headers: { 'user-agent': 'strata', ...lengthOf(method, body), ...headers },
           agent: this.#agents[isTls ? 'https:' : 'http:'],
           timeout: idleMs,
           signal,
@@ -92,9 +110,38 @@ export class HttpClient {
       asked.once('timeout', () => asked.destroy(new Error(`no answer for ${idleMs / 1000} s`)));
       asked.once('error', (error) => reject(signal.aborted ? cancelled() : new ConnectionError(url, error)));
       asked.once('close', () => clearTimeout(connecting));
-      asked.end(body);
+      if (typeof body === 'string') asked.end(body);
+      else sendBody(asked, body, reject);
     });
   }
+}
+
+/** What changes something has a length, also where that is 0: some registries want to hear it. */
+function lengthOf(method: HttpMethod, body: string | RequestBody): Record<string, string> {
+  if (method === 'GET' || method === 'HEAD') return {};
+  return { 'content-length': String(typeof body === 'string' ? Buffer.byteLength(body) : body.sizeBytes) };
+}
+
+function sendBody(asked: http.ClientRequest, body: RequestBody, fail: (error: unknown) => void): void {
+  const source = body.open();
+  source.once('error', (error) => {
+    fail(fromNative(error, 'read what is sent'));
+    asked.destroy();
+  });
+  asked.once('close', () => source.destroy());
+  asked.once('response', (answer) => {
+    // A refusal may come before all is sent, and the rest is of no use then.
+    if (!source.readableEnded) answer.once('end', () => asked.destroy());
+    else return;
+    source.unpipe(asked);
+    source.pause();
+  });
+  source.pipe(asked);
+}
+
+function isRepeated({ method = 'GET', body }: HttpRequest, status: number, from: URL, to: URL): boolean {
+  if (method === 'GET' || method === 'HEAD') return true;
+  return repeatingRedirects.has(status) && (typeof body !== 'string' || from.origin === to.origin);
 }
 
 /** Certificates that nobody vouches for, and what speaks no TLS. */
@@ -102,7 +149,8 @@ function isOfTls(code: string): boolean {
   return /^(ERR_TLS|ERR_SSL|CERT_|UNABLE_TO|DEPTH_ZERO|SELF_SIGNED|EPROTO)/.test(code);
 }
 
-function isAllowed(from: URL, to: URL): boolean {
+/** Never from https to http, and to nothing else. */
+export function isAllowed(from: URL, to: URL): boolean {
   return to.protocol === 'https:' || (to.protocol === 'http:' && from.protocol === 'http:');
 }
 
@@ -111,7 +159,7 @@ function isSecret(header: string): boolean {
 }
 
 export function cancelled(): StrataError {
-  return new StrataError('CANCELLED', 'the pull was cancelled');
+  return new StrataError('CANCELLED', 'the transfer was cancelled');
 }
 
 /** A body of at most so many bytes. */

@@ -23,7 +23,7 @@ import {
 } from '../manifest.ts';
 import { choosePlatform } from '../platforms.ts';
 import { readBody } from './http.ts';
-import { RegistryClient } from './registryClient.ts';
+import { RegistryClient, reachRegistry } from './registryClient.ts';
 import type { Endpoint } from './registrySettings.ts';
 import type { RemoteName } from './remoteName.ts';
 
@@ -47,21 +47,26 @@ export interface Wanted {
   readonly signal: AbortSignal;
 }
 
-/** Asks one endpoint after the other: mirrors first, and what they cannot give the registry itself. */
+/** Asks mirrors first, and for what they cannot give the registry itself. */
 export async function findRemoteImage(endpoints: readonly Endpoint[], wanted: Wanted): Promise<RemoteImage> {
-  for (const [index, endpoint] of endpoints.entries()) {
-    const isLast = index === endpoints.length - 1;
-    const client = new RegistryClient(endpoint, endpoint.isMirror ? undefined : wanted.credentials);
+  for (const mirror of endpoints.filter(({ isMirror }) => isMirror)) {
+    const client = new RegistryClient(mirror, undefined);
     try {
-      if (isLast || (await client.isThere(wanted.signal))) return await read(client, wanted);
+      if (await client.isThere(wanted.signal)) return await read(client, wanted);
     } catch (error) {
       client.close();
-      if (isLast || !endpoint.isMirror || wanted.signal.aborted) throw error;
+      if (wanted.signal.aborted) throw error;
       continue;
     }
     client.close();
   }
-  throw new StrataError('INTERNAL', `no registry is known for ${wanted.name.registry}`);
+  const client = await reachRegistry(endpoints, wanted.credentials, wanted.signal);
+  try {
+    return await read(client, wanted);
+  } catch (error) {
+    client.close();
+    throw error;
+  }
 }
 
 async function read(client: RegistryClient, { name, platform, signal }: Wanted): Promise<RemoteImage> {

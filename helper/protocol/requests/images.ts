@@ -78,6 +78,19 @@ export const imageMethods = {
     }),
     result: z.strictObject({ image: imageSummarySchema }),
   }),
+  'image.push': method({
+    doc: 'Sends an image that is here to the registry and under the name by which it is asked for: what the registry lacks of it, the manifest last. With `progress` image.pulling events with that number tell how far it is. Cancelled or failed, nothing of it is to be seen there, and the next try sends only what is missing still.',
+    role: 'control',
+    timeoutMs: LONG_MS,
+    params: z.strictObject({
+      reference: z.string().max(512),
+      /** Of the person who asks: the helper reads no files of theirs. */
+      credentials: registryCredentialsSchema.optional(),
+      progress: z.int().optional(),
+    }),
+    /** Of the manifest, as the registry has it now. */
+    result: z.strictObject({ reference: z.string(), digest: digestSchema, sizeBytes: z.int().min(0) }),
+  }),
   'image.openUpload': method({
     doc: 'Opens a stream to the helper for image.import and container.archive.put; its channel is `bytes`.',
     role: 'control',

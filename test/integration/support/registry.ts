@@ -189,7 +189,7 @@ export class TokenService implements AsyncDisposable {
           response.writeHead(401).end();
           return;
         }
-        const scopes = [...new URL(request.url ?? '', realm).searchParams.getAll('scope'), ...form.getAll('scope')];
+        const scopes = [...new URL(request.url ?? '', realm).searchParams.getAll('scope'), ...(form.get('scope')?.split(' ') ?? [])];
         response.end(JSON.stringify({ token: signToken(scopes, certificate, key) }));
       });
     });
@@ -217,10 +217,14 @@ function signToken(scopes: readonly string[], certificate: string, key: string):
   return `${text}.${signature.toString('base64url')}`;
 }
 
-/** What a test does to an answer on its way: a status in its place, or a body that breaks off after so many bytes. */
+/**
+ * What a test does to a request and its answer on their way: an answer in its place, a body of the answer or of the request that breaks off after so many
+ * bytes, or an answer that waits.
+ */
 export type Disturbance =
-  | { readonly status: number; readonly headers?: Record<string, string> }
+  | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string }
   | { readonly cutAfter: number }
+  | { readonly cutRequestAfter: number }
   | { readonly hold: Promise<void> };
 
 /** Stands in front of a registry, notes what is asked, and disturbs what it is told to. */
@@ -230,6 +234,8 @@ export class RegistryProxy implements AsyncDisposable {
     readonly path: string;
     readonly range: string | undefined;
     readonly authorization: string | undefined;
+    /** Of the answer, once it is there. */
+    status?: number | undefined;
   }[] = [];
   readonly host: string;
   readonly #server: http.Server;
@@ -241,7 +247,7 @@ export class RegistryProxy implements AsyncDisposable {
 
   static async before(
     registry: Pick<Registry, 'host'>,
-    disturb: (path: string, count: number) => Disturbance | undefined,
+    disturb: (path: string, count: number, method: string) => Disturbance | undefined,
   ): Promise<RegistryProxy> {
     const server = http.createServer();
     server.listen(0, '127.0.0.1');
@@ -251,22 +257,27 @@ export class RegistryProxy implements AsyncDisposable {
     const counts = new Map<string, number>();
     server.on('request', (request, response) => {
       const { url = '', method = '', headers } = request;
-      proxy.requests.push({ method, path: url, range: headers.range, authorization: headers.authorization });
+      const asked: RegistryProxy['requests'][number] = { method, path: url, range: headers.range, authorization: headers.authorization };
+      proxy.requests.push(asked);
       const count = (counts.get(url) ?? 0) + 1;
       counts.set(url, count);
-      const disturbance = disturb(url, count);
+      const disturbance = disturb(url, count, method);
       if (disturbance !== undefined && 'status' in disturbance) {
-        response.writeHead(disturbance.status, disturbance.headers).end();
+        asked.status = disturbance.status;
+        response.writeHead(disturbance.status, disturbance.headers).end(disturbance.body);
         return;
       }
-      const target = http.request(`http://${registry.host}${url}`, { method, headers: { ...headers, host: registry.host } }, (answer) => {
+      // With the name that it was asked by, which is in the places that the registry sends uploads to.
+      const target = http.request(`http://${registry.host}${url}`, { method, headers }, (answer) => {
+        asked.status = answer.statusCode;
         response.writeHead(answer.statusCode ?? 502, answer.headers);
-        if (disturbance === undefined) answer.pipe(response);
+        if (disturbance === undefined || 'cutRequestAfter' in disturbance) answer.pipe(response);
         else if ('hold' in disturbance) void disturbance.hold.then(() => answer.pipe(response));
         else cutOff(answer, response, disturbance.cutAfter);
       });
       target.on('error', () => response.destroy());
-      request.pipe(target);
+      if (disturbance !== undefined && 'cutRequestAfter' in disturbance) cutOffRequest(request, target, disturbance.cutRequestAfter);
+      else request.pipe(target);
     });
     return proxy;
   }
@@ -291,6 +302,20 @@ function cutOff(answer: http.IncomingMessage, response: http.ServerResponse, byt
     left -= part.byteLength;
     response.write(part, () => {
       if (left === 0) response.destroy();
+    });
+  });
+}
+
+function cutOffRequest(request: http.IncomingMessage, target: http.ClientRequest, bytes: number): void {
+  let left = bytes;
+  request.on('data', (chunk: Buffer) => {
+    if (left <= 0) return;
+    const part = chunk.subarray(0, left);
+    left -= part.byteLength;
+    target.write(part, () => {
+      if (left > 0) return;
+      target.destroy();
+      request.destroy();
     });
   });
 }
