@@ -111,6 +111,11 @@ async function upload(
   }
 }
 
+/** toEqual would compare millions of numbers one by one. */
+function holds({ blobs }: ResumableRegistry, bytes: Buffer): boolean {
+  return blobs.length === 1 && blobs[0]?.equals(bytes) === true;
+}
+
 describe('a blob that is uploaded', () => {
   it('goes in one request where it is small, and in two else', async () => {
     const there = registry();
@@ -118,12 +123,12 @@ describe('a blob that is uploaded', () => {
     const small = randomBytes(mebibyte);
     expect(await upload(origin, blobOf(small))).toMatchObject({ arrival: 'uploaded' });
     expect(there.asked).toEqual(['HEAD', 'POST', 'PUT']);
-    expect(there.blobs).toEqual([small]);
+    expect(holds(there, small)).toBe(true);
     const other = registry();
     const large = randomBytes(9 * mebibyte);
     const { told } = await upload(await other.listen(), blobOf(large));
     expect(other.asked).toEqual(['HEAD', 'POST', 'PATCH', 'PUT']);
-    expect(other.blobs).toEqual([large]);
+    expect(holds(other, large)).toBe(true);
     expect(told.at(-1)).toBe(large.byteLength);
   });
 
@@ -134,7 +139,7 @@ describe('a blob that is uploaded', () => {
     const last = large.byteLength - 1;
     const expected = ['HEAD', 'POST', 'PATCH', 'HEAD', 'GET', `PATCH 3000000-${last}`, 'HEAD', 'GET', `PATCH 5000000-${last}`, 'PUT'];
     expect(there.asked).toEqual(expected);
-    expect(there.blobs).toEqual([large]);
+    expect(holds(there, large)).toBe(true);
     expect(told).toContain(5_000_000);
   });
 
@@ -148,7 +153,7 @@ describe('a blob that is uploaded', () => {
       `PATCH ${part}-${2 * part - 1}`,
       `PATCH ${2 * part}-${large.byteLength - 1}`,
     ]);
-    expect(there.blobs).toEqual([large]);
+    expect(holds(there, large)).toBe(true);
     const stubborn = registry({ mostBytes: 5 * mebibyte, leastBytes: 6 * mebibyte });
     await expect(upload(await stubborn.listen(), blobOf(large))).rejects.toMatchObject({
       code: 'REGISTRY_FAILED',
@@ -174,6 +179,6 @@ describe('a blob that is uploaded', () => {
     expect(there.asked).toEqual(['HEAD', 'POST']);
     expect(storage.asked).toEqual(['PUT']);
     expect(storage.authorizations).toEqual([undefined]);
-    expect(storage.blobs).toEqual([bytes]);
+    expect(holds(storage, bytes)).toBe(true);
   });
 });
