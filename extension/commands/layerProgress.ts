@@ -1,4 +1,4 @@
-import { type PullLayer, pullBytes, pullText } from '../../helper/protocol/index.ts';
+import { type LayerProgress, progressBytes, progressText } from '../../helper/protocol/index.ts';
 import type { Services } from '../services.ts';
 import type { Report } from './cancellable.ts';
 
@@ -9,14 +9,15 @@ export function followLayers(client: Services['client'], report: Report): { read
   lastProgress += 1;
   const progress = lastProgress;
   let shownPercent = 0;
-  const show = (layers: readonly PullLayer[]): void => {
-    const { doneBytes, totalBytes } = pullBytes(layers);
+  const show = (layers: readonly LayerProgress[]): void => {
+    const { doneBytes, totalBytes } = progressBytes(layers);
     const percent = totalBytes === 0 ? 0 : Math.floor((100 * doneBytes) / totalBytes);
-    report(pullText(layers), Math.max(0, percent - shownPercent));
+    report(progressText(layers), Math.max(0, percent - shownPercent));
     shownPercent = Math.max(percent, shownPercent);
   };
   const stop = client.onMessage((message) => {
-    if (message.kind === 'event' && message.event === 'image.pulling' && message.params.progress === progress) show(message.params.layers);
+    if (message.kind === 'event' && message.event === 'image.transferring' && message.params.progress === progress)
+      show(message.params.layers);
   });
   return { progress, stop };
 }

@@ -90,7 +90,7 @@ function reduceEvent(state: StrataState, input: HelperEvent): Reduced {
       return { state: { ...at, images: map }, changes: { ...noChanges, images: changes } };
     }
     case 'exec.exited':
-    case 'image.pulling':
+    case 'image.transferring':
     case 'image.bootstrapping':
     case 'stats.sampled':
       return unchanged;

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { type CreateOptions, formatBytes, type LimitsChange, type Range } from '../protocol/index.ts';
-import { PULL_POLICIES, type PullPolicy } from './pull.ts';
+import { PULL_POLICIES, type PullPolicy } from './transfers.ts';
 import {
   parseCpus,
   parseEnvironmentFile,

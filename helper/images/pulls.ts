@@ -5,8 +5,8 @@ import { fromNative } from '../native/errors.ts';
 import {
   type Digest,
   type ImageSummary,
+  type LayerProgress,
   normalizeReference,
-  type PullLayer,
   type RegistryCredentials,
   repositoryOf,
   StrataError,
@@ -29,7 +29,7 @@ export interface PullOptions {
   readonly credentials: RegistryCredentials | undefined;
   readonly signal: AbortSignal;
   /** Called on every step, with all layers, bottom first. */
-  readonly onProgress: (layers: readonly PullLayer[]) => void;
+  readonly onProgress: (layers: readonly LayerProgress[]) => void;
 }
 
 /** More connections for one image make no registry faster. */
@@ -110,12 +110,17 @@ export class ImagePulls {
 
   /** All of them, or none: the first that fails ends the others. */
   async #bringLayers(image: RemoteImage, pin: LayerPin, chain: Digest[], options: PullOptions): Promise<void> {
-    const progress: PullLayer[] = image.layers.map(({ digest, size }) => ({ digest, state: 'waiting', doneBytes: 0, totalBytes: size }));
+    const progress: LayerProgress[] = image.layers.map(({ digest, size }) => ({
+      digest,
+      state: 'waiting',
+      doneBytes: 0,
+      totalBytes: size,
+    }));
     const chainIds = chainIdsOf(image.config.rootfs.diff_ids);
     const failed = new AbortController();
     const signal = AbortSignal.any([options.signal, failed.signal]);
     let firstError: unknown;
-    const tell = (index: number, change: Partial<PullLayer>): void => {
+    const tell = (index: number, change: Partial<LayerProgress>): void => {
       const before = progress[index];
       if (before === undefined) return;
       progress[index] = { ...before, ...change };
@@ -146,7 +151,7 @@ export class ImagePulls {
     { layer, chainId, diffId, below }: { layer: Descriptor; chainId: Digest; diffId: Digest; below: readonly Digest[] },
     pin: LayerPin,
     signal: AbortSignal,
-    tell: (change: Partial<PullLayer>) => void,
+    tell: (change: Partial<LayerProgress>) => void,
   ): Promise<void> {
     await this.#turns.run(layer.digest, async () => {
       if (signal.aborted) throw new StrataError('CANCELLED', 'the pull was cancelled');

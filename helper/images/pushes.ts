@@ -6,9 +6,9 @@ import type { Logger } from '../log.ts';
 import {
   type Digest,
   digestSchema,
+  type LayerProgress,
   type MethodResult,
   normalizeReference,
-  type PullLayer,
   type RegistryCredentials,
   repositoryOf,
   StrataError,
@@ -28,7 +28,7 @@ export interface PushOptions {
   readonly credentials: RegistryCredentials | undefined;
   readonly signal: AbortSignal;
   /** Called on every step, with all layers, bottom first. */
-  readonly onProgress: (layers: readonly PullLayer[]) => void;
+  readonly onProgress: (layers: readonly LayerProgress[]) => void;
 }
 
 /** More connections for one image make no registry faster. */
@@ -120,13 +120,13 @@ export class ImagePushes {
 
   /** All of them, or none: the first that fails ends the others. */
   async #sendBlobs(client: RegistryClient, name: RemoteName, content: ImageContent, options: PushOptions): Promise<void> {
-    const progress: PullLayer[] = content.layers.map(({ descriptor: { digest, size } }) => ({
+    const progress: LayerProgress[] = content.layers.map(({ descriptor: { digest, size } }) => ({
       digest,
       state: 'waiting',
       doneBytes: 0,
       totalBytes: size,
     }));
-    const tell = (digest: Digest, change: Partial<PullLayer>): void => {
+    const tell = (digest: Digest, change: Partial<LayerProgress>): void => {
       // One blob may be several layers.
       for (const [index, before] of progress.entries()) if (before.digest === digest) progress[index] = { ...before, ...change };
       options.onProgress(progress);

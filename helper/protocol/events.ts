@@ -1,8 +1,8 @@
 import * as z from 'zod';
 import { seqSchema as seq } from './eventRecord.ts';
 import { containerIdSchema, digestSchema, execIdSchema } from './ids.ts';
+import { layerProgressSchema } from './layerProgress.ts';
 import { containerSummarySchema, exitSchema, imageSummarySchema, statsSchema } from './model/index.ts';
-import { pullLayerSchema } from './pull.ts';
 
 /**
  * A notification from the helper. Those with `seq` tell a connection that subscribed how the state changed, in the order of the
@@ -33,9 +33,9 @@ export const events = {
   }),
   'image.changed': event({ doc: 'An image is new or has other names.', params: z.strictObject({ seq, image: imageSummarySchema }) }),
   'image.removed': event({ doc: 'An image is gone.', params: z.strictObject({ seq, id: digestSchema }) }),
-  'image.pulling': event({
-    doc: 'How far an image.pull or image.push of this connection is, that asked for it: its layers, bottom first. About ten times a second while something moves.',
-    params: z.strictObject({ progress: z.int(), layers: z.array(pullLayerSchema) }),
+  'image.transferring': event({
+    doc: 'How far an image.pull, image.push or image.load of this connection is, that asked for it: its layers, bottom first. About ten times a second while something moves.',
+    params: z.strictObject({ progress: z.int(), layers: z.array(layerProgressSchema) }),
   }),
   'image.bootstrapping': event({
     doc: 'A line that the program of an image.bootstrap of this connection said, which asked for it.',

@@ -21,11 +21,11 @@ import type { ImagePushes } from '../images/pushes.ts';
 import type { DiskUsageService } from '../layers/diskUsage.ts';
 import type { LayerService } from '../layers/layerService.ts';
 import type { Logger } from '../log.ts';
-import { type MethodResult, type Params, PROTOCOL_VERSION, type PullLayer, StrataError } from '../protocol/index.ts';
+import { type MethodResult, type Params, PROTOCOL_VERSION, StrataError } from '../protocol/index.ts';
 import type { Handlers } from './dispatch.ts';
 import { sendEvents } from './eventStream.ts';
 import { type ImageArchiveMethod, imageArchiveHandlers } from './imageArchiveHandlers.ts';
-import { PullReports } from './pullReports.ts';
+import { reportingLayers } from './layerReports.ts';
 import type { Session } from './session.ts';
 import { withUpload } from './upload.ts';
 
@@ -299,29 +299,13 @@ function imageHandlers({ images, imageService, imports, pulls, pushes }: Service
       }
     },
     'image.pull': async ({ reference, platform, credentials, progress }, session, signal) =>
-      await reporting(session, progress, async (onProgress) => ({
+      await reportingLayers(session, progress, async (onProgress) => ({
         image: await pulls.pull(reference, { platform, credentials, signal, onProgress }),
       })),
     'image.push': async ({ reference, credentials, progress }, session, signal) =>
-      await reporting(session, progress, async (onProgress) => await pushes.push(reference, { credentials, signal, onProgress })),
+      await reportingLayers(session, progress, async (onProgress) => await pushes.push(reference, { credentials, signal, onProgress })),
     'image.remove': ({ image, force }) => imageService.remove(image, force ?? false),
   };
-}
-
-/** Tells the session how far the layers are, where it gave a number for that. */
-async function reporting<T>(
-  session: Session,
-  progress: number | undefined,
-  action: (onProgress: (layers: readonly PullLayer[]) => void) => Promise<T>,
-): Promise<T> {
-  const reports = new PullReports((layers) => {
-    if (progress !== undefined) session.connection.notify('image.pulling', { progress, layers });
-  });
-  try {
-    return await action((layers) => reports.tell(layers));
-  } finally {
-    reports.close();
-  }
 }
 
 function layerHandlers({ layers }: Services): Part<'layer'> {

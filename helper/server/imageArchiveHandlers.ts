@@ -2,7 +2,7 @@ import type { ImageLoads } from '../images/archives/imageLoads.ts';
 import type { ImageSaves } from '../images/archives/imageSaves.ts';
 import type { ImageBootstraps } from '../images/bootstraps.ts';
 import type { Handlers } from './dispatch.ts';
-import { PullReports } from './pullReports.ts';
+import { reportingLayers } from './layerReports.ts';
 import type { Session } from './session.ts';
 import { withUpload } from './upload.ts';
 
@@ -18,18 +18,12 @@ export function imageArchiveHandlers({
   readonly bootstraps: ImageBootstraps;
 }): Pick<Handlers<Session>, ImageArchiveMethod> {
   return {
-    'image.load': async ({ source, image, platform, progress }, session, signal) => {
-      const reports = new PullReports((layers) => {
-        if (progress !== undefined) session.connection.notify('image.pulling', { progress, layers });
-      });
-      const options = { image, platform, signal, onProgress: reports.tell.bind(reports) };
-      try {
+    'image.load': async ({ source, image, platform, progress }, session, signal) =>
+      await reportingLayers(session, progress, async (onProgress) => {
+        const options = { image, platform, signal, onProgress };
         if (source.kind === 'directory') return { images: await loads.directory(source.path, options) };
         return { images: await withUpload(session.connection.stream(source.stream), signal, (bytes) => loads.stream(bytes, options)) };
-      } finally {
-        reports.close();
-      }
-    },
+      }),
     'image.bootstrap': async ({ progress, ...request }, session, signal) => {
       const onLine = (line: string): void => {
         if (progress !== undefined) session.connection.notify('image.bootstrapping', { progress, line });

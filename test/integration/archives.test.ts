@@ -158,7 +158,7 @@ describe('load', () => {
   it('tells how far each layer is', async () => {
     const told: string[] = [];
     const stop = context.strata.connection.onEvent((event, params) => {
-      if (event === 'image.pulling' && 'layers' in params) told.push(params.layers.map(({ state }) => state).join());
+      if (event === 'image.transferring' && 'layers' in params) told.push(params.layers.map(({ state }) => state).join());
     });
     await load(tarred(layout.directory), { image: 'one', progress: 7 });
     stop();

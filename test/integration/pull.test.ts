@@ -80,9 +80,9 @@ describe('pull', () => {
   it('brings only the layers that are not here, and tells of each', async () => {
     const { strata } = context;
     await using proxy = await RegistryProxy.before(registry, () => undefined);
-    const told: EventParams<'image.pulling'>[] = [];
+    const told: EventParams<'image.transferring'>[] = [];
     const stop = strata.connection.onEvent((event, params) => {
-      if (event === 'image.pulling') told.push(params as EventParams<'image.pulling'>); // of this event
+      if (event === 'image.transferring') told.push(params as EventParams<'image.transferring'>); // of this event
     });
     await pull(strata, `${registry.host}/test/app:1`);
     await pull(strata, `${proxy.host}/test/other:1`, { progress: 7 });

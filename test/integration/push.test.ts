@@ -151,9 +151,9 @@ describe('push', () => {
     await bring(strata, 'large', `${proxy.host}/there/app:2`);
     await push(strata, `${proxy.host}/there/app:1`);
     const first = uploads(proxy).length;
-    const told: EventParams<'image.pulling'>[] = [];
+    const told: EventParams<'image.transferring'>[] = [];
     const stop = strata.connection.onEvent((event, params) => {
-      if (event === 'image.pulling') told.push(params as EventParams<'image.pulling'>); // of this event
+      if (event === 'image.transferring') told.push(params as EventParams<'image.transferring'>); // of this event
     });
     await push(strata, `${proxy.host}/there/app:2`, { progress: 9 });
     stop();

@@ -6,7 +6,7 @@ import { archiveFormats, formatBytes, type MethodResult } from '../../protocol/i
 import { loadArchive, saveImages } from '../../wire/imageArchives.ts';
 import { fileBytes, refuseTerminal, stdinBytes, toStdout } from '../archiveStreams.ts';
 import { type Context, print, printJson, withConnection } from '../context.ts';
-import { LayerReport, reportingLayers } from '../pull.ts';
+import { LayerReport, reportingLayers } from '../layerReport.ts';
 
 export function addImageArchiveCommands(program: Command, context: () => Context): void {
   addLoad(program, context);

@@ -15,7 +15,7 @@ import { upload } from '../../wire/upload.ts';
 import { fileBytes } from '../archiveStreams.ts';
 import { type Context, forEach, neither, print, printJson, withConnection } from '../context.ts';
 import { ago, plainText, table } from '../output.ts';
-import { pullImage, pushImage } from '../pull.ts';
+import { pullImage, pushImage } from '../transfers.ts';
 import { parseCommand, UsageError } from '../values.ts';
 
 export function addImageCommands(program: Command, context: () => Context): void {

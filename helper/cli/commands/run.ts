@@ -6,7 +6,7 @@ import { addCreateFlags, type CreateFlags, createOptionsOf } from '../createOpti
 import { parseDetachKeys } from '../detachKeys.ts';
 import { Exits } from '../exits.ts';
 import { type ForegroundOptions, runForeground } from '../foreground.ts';
-import { type PullPolicy, withImage } from '../pull.ts';
+import { type PullPolicy, withImage } from '../transfers.ts';
 import { UsageError } from '../values.ts';
 
 /** Commands that a person or script waits in: they end with the status of what they ran. */

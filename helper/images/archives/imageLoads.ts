@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Logger } from '../../log.ts';
 import type { Addon } from '../../native/addon.ts';
 import { fromNative } from '../../native/errors.ts';
-import { type Digest, type ImageSummary, type PullLayer, StrataError } from '../../protocol/index.ts';
+import { type Digest, type ImageSummary, type LayerProgress, StrataError } from '../../protocol/index.ts';
 import { Slots } from '../../slots.ts';
 import type { Layout } from '../../store/layout.ts';
 import { chainIdsOf } from '../contentStore.ts';
@@ -25,7 +25,7 @@ export interface LoadOptions {
   readonly platform: string | undefined;
   readonly signal: AbortSignal;
   /** Called on every step, with the layers, bottom first, of the image that is being brought. */
-  readonly onProgress: (layers: readonly PullLayer[]) => void;
+  readonly onProgress: (layers: readonly LayerProgress[]) => void;
 }
 
 /** An image that was loaded, and the names that it was given. */
@@ -198,7 +198,7 @@ interface Bringing extends Source {
 /** How far each layer of an image is. */
 class LoadProgress {
   readonly #layers: readonly ArchivedLayer[];
-  readonly #states: PullLayer[];
+  readonly #states: LayerProgress[];
   readonly #report: LoadOptions['onProgress'];
 
   constructor({ layers }: ArchivedImage, report: LoadOptions['onProgress']) {
@@ -212,7 +212,7 @@ class LoadProgress {
     this.#report = report;
   }
 
-  tell(layer: ArchivedLayer, state: PullLayer['state']): void {
+  tell(layer: ArchivedLayer, state: LayerProgress['state']): void {
     const index = this.#layers.indexOf(layer);
     const before = this.#states[index];
     if (before === undefined) return;

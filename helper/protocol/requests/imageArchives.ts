@@ -7,7 +7,7 @@ export const archiveFormats = ['docker-archive', 'oci-archive'] as const;
 
 export const imageArchiveMethods = {
   'image.load': method({
-    doc: 'Brings images from an archive, maybe compressed with gzip, zstd or xz: what `docker save` and `podman save` write, OCI archives; or from a directory of the host that holds an OCI image layout or an unpacked archive. All images of it with their names, or the one that `image` names. Each is seen when it is whole; of one that fails nothing is. With `progress` image.pulling events with that number tell how far it is.',
+    doc: 'Brings images from an archive, maybe compressed with gzip, zstd or xz: what `docker save` and `podman save` write, OCI archives; or from a directory of the host that holds an OCI image layout or an unpacked archive. All images of it with their names, or the one that `image` names. Each is seen when it is whole; of one that fails nothing is. With `progress` image.transferring events with that number tell how far it is.',
     role: 'control',
     timeoutMs: LONG_MS,
     params: z.strictObject({

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { digestSchema, imageReferenceSchema, streamIdSchema } from '../ids.ts';
 import { historyEntrySchema, imageDetailsSchema, imageSummarySchema } from '../model/images.ts';
-import { registryCredentialsSchema } from '../pull.ts';
+import { registryCredentialsSchema } from '../registryCredentials.ts';
 import { empty, LONG_MS, type Method, method, SHORT_MS } from './method.ts';
 
 export const imageMethods = {
@@ -65,7 +65,7 @@ export const imageMethods = {
     result: z.strictObject({ image: imageSummarySchema }),
   }),
   'image.pull': method({
-    doc: 'Brings an image from its registry, or what of it is not here; a name that is here already is asked for again. With `progress` image.pulling events with that number tell how far it is. Cancelled or failed, what was downloaded is kept for the next try.',
+    doc: 'Brings an image from its registry, or what of it is not here; a name that is here already is asked for again. With `progress` image.transferring events with that number tell how far it is. Cancelled or failed, what was downloaded is kept for the next try.',
     role: 'control',
     timeoutMs: LONG_MS,
     params: z.strictObject({
@@ -79,7 +79,7 @@ export const imageMethods = {
     result: z.strictObject({ image: imageSummarySchema }),
   }),
   'image.push': method({
-    doc: 'Sends an image that is here to the registry and under the name by which it is asked for: what the registry lacks of it, the manifest last. With `progress` image.pulling events with that number tell how far it is. Cancelled or failed, nothing of it is to be seen there, and the next try sends only what is missing still.',
+    doc: 'Sends an image that is here to the registry and under the name by which it is asked for: what the registry lacks of it, the manifest last. With `progress` image.transferring events with that number tell how far it is. Cancelled or failed, nothing of it is to be seen there, and the next try sends only what is missing still.',
     role: 'control',
     timeoutMs: LONG_MS,
     params: z.strictObject({

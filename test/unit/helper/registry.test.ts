@@ -9,7 +9,7 @@ import { plain } from '../../../helper/images/imageText.ts';
 import { parseChallenges } from '../../../helper/images/registry/challenge.ts';
 import { RegistrySettings } from '../../../helper/images/registry/registrySettings.ts';
 import { remoteName } from '../../../helper/images/registry/remoteName.ts';
-import { normalizeReference, pullText } from '../../../helper/protocol/index.ts';
+import { normalizeReference, progressText } from '../../../helper/protocol/index.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -177,7 +177,7 @@ describe('how far a pull is', () => {
       doneBytes,
       totalBytes: 2_000_000,
     });
-    expect(pullText([layer('present', 2_000_000), layer('done', 2_000_000), layer('downloading', 500_000)])).toMatch(
+    expect(progressText([layer('present', 2_000_000), layer('done', 2_000_000), layer('downloading', 500_000)])).toMatch(
       /^2 of 3 layers, .* of /,
     );
   });

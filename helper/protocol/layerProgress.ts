@@ -2,16 +2,9 @@ import * as z from 'zod';
 import { digestSchema } from './ids.ts';
 import { formatBytes } from './sizes.ts';
 
-/** Who asks a registry: as `docker login` keeps it (a name and a password, or an identity token of the registry). */
-export const registryCredentialsSchema = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('password'), username: z.string().max(1024), password: z.string().max(16_384) }),
-  z.strictObject({ kind: z.literal('identityToken'), token: z.string().max(16_384) }),
-]);
-export type RegistryCredentials = z.infer<typeof registryCredentialsSchema>;
-
-/** One layer of an image that is being pulled or pushed. */
-export const pullLayerSchema = z.strictObject({
-  /** Of the blob in the registry. */
+/** One layer of an image that is being pulled, pushed or loaded. */
+export const layerProgressSchema = z.strictObject({
+  /** Of the blob in the registry or archive. */
   digest: digestSchema,
   /** `present`: it was there already; `mounted`: the registry had it in another repository. */
   state: z.enum(['waiting', 'present', 'mounted', 'downloading', 'unpacking', 'uploading', 'done']),
@@ -19,24 +12,24 @@ export const pullLayerSchema = z.strictObject({
   doneBytes: z.int().min(0),
   totalBytes: z.int().min(0),
 });
-export type PullLayer = z.infer<typeof pullLayerSchema>;
+export type LayerProgress = z.infer<typeof layerProgressSchema>;
 
 /** Pure. "2 of 5 layers, 12 MB of 60 MB": what is still wanted of an image. */
-export function pullText(layers: readonly PullLayer[]): string {
-  const { doneBytes, totalBytes } = pullBytes(layers);
+export function progressText(layers: readonly LayerProgress[]): string {
+  const { doneBytes, totalBytes } = progressBytes(layers);
   const done = layers.filter(({ state }) => state === 'done' || isThere(state)).length;
   const unpacking = layers.some(({ state }) => state === 'unpacking') ? ', unpacking' : '';
   return `${done} of ${layers.length} layers, ${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}${unpacking}`;
 }
 
 /** Sums over the layers that were not there. */
-export function pullBytes(layers: readonly PullLayer[]): { doneBytes: number; totalBytes: number } {
+export function progressBytes(layers: readonly LayerProgress[]): { doneBytes: number; totalBytes: number } {
   const wanted = layers.filter(({ state }) => !isThere(state));
   const sum = (key: 'doneBytes' | 'totalBytes'): number => wanted.reduce((total, layer) => total + layer[key], 0);
   return { doneBytes: sum('doneBytes'), totalBytes: sum('totalBytes') };
 }
 
 /** Nothing had to be brought. */
-function isThere(state: PullLayer['state']): boolean {
+function isThere(state: LayerProgress['state']): boolean {
   return state === 'present' || state === 'mounted';
 }

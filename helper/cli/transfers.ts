@@ -1,15 +1,7 @@
 import { findCredentials } from '../credentials/dockerConfig.ts';
-import {
-  type EventParams,
-  formatBytes,
-  type ImageSummary,
-  type MethodResult,
-  type PullLayer,
-  pullText,
-  registryOf,
-  StrataError,
-} from '../protocol/index.ts';
+import { type ImageSummary, type MethodResult, registryOf, StrataError } from '../protocol/index.ts';
 import type { Connection } from '../wire/connection.ts';
+import { LayerReport, reportingLayers } from './layerReport.ts';
 
 export interface PullRequest {
   readonly reference: string;
@@ -20,8 +12,6 @@ export interface PullRequest {
 /** When `run` and `create` ask the registry: Docker's words. */
 export const PULL_POLICIES = ['missing', 'always', 'never'] as const;
 export type PullPolicy = (typeof PULL_POLICIES)[number];
-
-let lastProgress = 0;
 
 /** Brings an image with what the person logged in with, and tells on stderr how far it is. */
 export async function pullImage(connection: Connection, { reference, platform, quiet }: PullRequest): Promise<ImageSummary> {
@@ -41,27 +31,6 @@ export async function pushImage(
   return await reportingLayers(connection, quiet === true ? undefined : new LayerReport(reference, 'pushed'), (progress) =>
     connection.request('image.push', { reference, credentials, progress }),
   );
-}
-
-/** Gives the request a number of its own, under which the helper tells how far its layers are. */
-export async function reportingLayers<T>(
-  connection: Connection,
-  report: LayerReport | undefined,
-  action: (progress: number) => Promise<T>,
-): Promise<T> {
-  lastProgress += 1;
-  const progress = lastProgress;
-  const stop = connection.onEvent((event, params) => {
-    if (event !== 'image.pulling') return;
-    const told = params as EventParams<'image.pulling'>; // of this event
-    if (told.progress === progress) report?.show(told.layers);
-  });
-  try {
-    return await action(progress);
-  } finally {
-    stop();
-    report?.close();
-  }
 }
 
 /** Does what needs an image, and pulls the image first where the policy says so. */
@@ -93,50 +62,5 @@ async function pullMissing(connection: Connection, image: string, quiet: true | 
       details: error.details,
       cause: error,
     });
-  }
-}
-
-/** On a terminal one line that changes; elsewhere a line for each layer that is there. */
-export class LayerReport {
-  readonly #name: string;
-  readonly #verb: string;
-  readonly #out = process.stderr;
-  readonly #told = new Set<string>();
-  #isLineOpen = false;
-
-  constructor(name: string, verb: 'pulled' | 'loaded' | 'saved' | 'pushed') {
-    this.#name = name;
-    this.#verb = verb;
-  }
-
-  /** What is not of layers, on a terminal alone. */
-  say(text: string): void {
-    if (!this.#out.isTTY) return;
-    this.#out.write(`\r\u001b[K${this.#name}: ${text}`.slice(0, (this.#out.columns || 80) + 4));
-    this.#isLineOpen = true;
-  }
-
-  show(layers: readonly PullLayer[]): void {
-    if (this.#out.isTTY) {
-      this.say(pullText(layers));
-      return;
-    }
-    for (const { digest, state, totalBytes } of layers) {
-      const end = this.#endWords(state, totalBytes);
-      if (end === undefined || this.#told.has(digest)) continue;
-      this.#told.add(digest);
-      this.#out.write(`${digest.slice(7, 19)}: ${end}\n`);
-    }
-  }
-
-  /** Undefined: there is more to come. */
-  #endWords(state: PullLayer['state'], totalBytes: number): string | undefined {
-    if (state === 'present') return `${this.#verb === 'pushed' ? 'there' : 'here'} already`;
-    if (state === 'mounted') return 'taken from another repository';
-    return state === 'done' ? `${this.#verb}, ${formatBytes(totalBytes)}` : undefined;
-  }
-
-  close(): void {
-    if (this.#isLineOpen) this.#out.write('\r\u001b[K');
   }
 }
