@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import type { EventHub } from '../events/hub.ts';
 import { imageSubject } from '../events/subjects.ts';
 import type { Logger } from '../log.ts';
+import { fromNative } from '../native/errors.ts';
 import {
   type Digest,
   digestSchema,
@@ -151,7 +152,7 @@ export class ImagePushes {
     // The config, a small one, finds out who we have to be before several ask at once.
     await send(bytesSource(content.config.descriptor.digest, content.config.bytes));
     if (firstError === undefined) await Promise.all(blobsOf(content).map(send));
-    if (firstError !== undefined) throw firstError;
+    if (firstError !== undefined) throw fromNative(firstError, `push to ${name.repository}`);
   }
 
   async #sendBlob(
