@@ -13,6 +13,7 @@ import { limitCommand } from './commands/limits.ts';
 import { logCommands } from './commands/logs.ts';
 import { lookCommands } from './commands/look.ts';
 import { pullCommands } from './commands/pull.ts';
+import { pushCommand } from './commands/push.ts';
 import { registerCommands } from './commands/registry.ts';
 import { loginCommands } from './commands/registryLogin.ts';
 import { runCommand } from './commands/run.ts';
@@ -83,6 +84,7 @@ export function activate(context: vscode.ExtensionContext): void {
     ...imageCommands(services, targets, documents),
     ...pullCommands(services, targets, logins),
     ...loginCommands(logins),
+    ...pushCommand(services, targets, logins),
     ...imageArchiveCommands(services, targets),
     ...bootstrapCommand(services),
     ...commitCommand(services, targets),

@@ -48,6 +48,7 @@ export const commands = {
   'strata.log.menu': { title: 'Choose What to Show…', needs: 'log', category: 'Strata Log' },
   'strata.image.pull': { title: 'Pull Image…', icon: '$(cloud-download)', needs: 'control' },
   'strata.image.import': { title: 'Import Image…', icon: '$(folder-opened)', needs: 'control' },
+  'strata.image.push': { title: 'Push Image…', icon: '$(cloud-upload)', needs: 'control' },
   'strata.image.tag': { title: 'Tag Image…', icon: '$(tag)', needs: 'control' },
   'strata.image.save': { title: 'Save Image to File…', icon: '$(save-as)', needs: 'control' },
   'strata.image.load': { title: 'Load Images from File…', icon: '$(file-zip)', needs: 'control' },

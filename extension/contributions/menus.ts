@@ -88,6 +88,7 @@ export const itemMenu: readonly MenuItem[] = [
   { command: 'strata.container.run', when: isImage, group: 'inline@1' },
   { command: 'strata.container.run', when: isImage, group: '1_run@1' },
   { command: 'strata.image.pull', when: `${isNamedImage} || ${isRepository}`, group: '2_registry@1' },
+  { command: 'strata.image.push', when: isImage, group: '2_registry@2' },
   { command: 'strata.image.hub', when: isOfHub, group: '2_registry@3' },
   { command: 'strata.layers.show', when: isImage, group: '3_look@1' },
   { command: 'strata.image.history', when: isImage, group: '3_look@2' },

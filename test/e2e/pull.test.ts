@@ -65,6 +65,29 @@ describe('images of registries', () => {
     await page.quickInput.waitFor({ state: 'hidden' });
   });
 
+  test('Push sends an image to its registry, under a name that is asked for', async () => {
+    const { page } = session;
+    await page.chooseFromContextMenu(page.imageRow(`${registry.host}/team/app:1`), 'Push Image…');
+    await page.page.getByText('Name in the registry').waitFor();
+    expect(await page.quickInput.inputValue()).toBe(`${registry.host}/team/app:1`);
+    await page.quickInput.fill('app:1');
+    await page.inputMessage.getByText("docker.io/library/app:1 is Docker Hub's own").waitFor();
+    await page.quickInput.fill(`${registry.host}/team/sent:2`);
+    await page.inputMessage.getByText(`${registry.host}/team/sent:2 to ${registry.host}`).waitFor();
+    await page.screenshot('push-name-dark');
+    await page.page.keyboard.press('Enter');
+    // One more name of the image, which is there as it came: by the same digest.
+    await page.imageRow(`${registry.host}/team/sent:2`).waitFor();
+    const digestOf = async (repository: string, tag: string): Promise<string | null> => {
+      const headers = { accept: 'application/vnd.oci.image.manifest.v1+json' };
+      const answer = await fetch(`http://${registry.host}/v2/${repository}/manifests/${tag}`, { method: 'HEAD', headers });
+      return answer.ok ? answer.headers.get('docker-content-digest') : null;
+    };
+    await expect.poll(() => digestOf('team/sent', '2'), { timeout: 30_000 }).not.toBeNull();
+    expect(await digestOf('team/sent', '2')).toBe(await digestOf('team/app', '1'));
+    await page.clearToasts();
+  });
+
   test('a registry that asks who one is leads to a login, once', async () => {
     const { page } = session;
     const reference = `${closed.host}/team/app:1`;
