@@ -10,3 +10,6 @@ find_path(STRATA_LZMA_INCLUDE NAMES lzma.h REQUIRED)
 find_path(STRATA_OPENSSL_INCLUDE NAMES openssl/sha.h REQUIRED)
 target_include_directories(strata_core SYSTEM PRIVATE ${STRATA_ZLIB_INCLUDE} ${STRATA_ZSTD_INCLUDE} ${STRATA_LZMA_INCLUDE} ${STRATA_OPENSSL_INCLUDE})
 target_link_libraries(strata_core PUBLIC ${STRATA_LIBZ} ${STRATA_LIBZSTD} ${STRATA_LIBLZMA} ${STRATA_LIBCRYPTO})
+# The one that Debian has as a shared library alone: the addon brings it along, beside itself.
+find_library(STRATA_LIBISAL NAMES isal REQUIRED)
+find_path(STRATA_ISAL_INCLUDE NAMES isa-l/igzip_lib.h REQUIRED)

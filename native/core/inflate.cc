@@ -1,12 +1,13 @@
 #include "inflate.h"
 
 #include <lzma.h>
-#include <zlib.h>
 #include <zstd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
+
+#include "gzip_inflater.h"
 
 namespace strata {
 
@@ -24,56 +25,6 @@ class Plain final : public Inflater {
     return Progress{amount, amount};
   }
   bool at_end() const override { return true; }
-};
-
-class Gzip final : public Inflater {
- public:
-  Gzip() { ready_ = ::inflateInit2(&stream_, 15 + 16) == Z_OK; }
-  ~Gzip() override { ::inflateEnd(&stream_); }
-  Gzip(const Gzip&) = delete;
-  Gzip& operator=(const Gzip&) = delete;
-
-  Result<Progress> run(std::span<const uint8_t> input, std::span<uint8_t> output) override {
-    if (!ready_) {
-      return fail(ENOMEM, "inflate 'gzip'");
-    }
-    size_t skipped = 0;
-    if (between_members_ && members_ > 0) {
-      // gzip(1) takes zeros behind the last member for padding.
-      while (skipped < input.size() && input[skipped] == 0) {
-        ++skipped;
-      }
-      if (skipped == input.size()) {
-        return Progress{skipped, 0};
-      }
-      if (input[skipped] != 0x1f) {
-        return fail(EBADMSG, "inflate 'gzip'", "there is something else behind the compressed data");
-      }
-      ::inflateReset(&stream_);
-    }
-    between_members_ = false;
-    stream_.next_in = const_cast<Bytef*>(input.data() + skipped);
-    stream_.avail_in = static_cast<uInt>(input.size() - skipped);
-    stream_.next_out = output.data();
-    stream_.avail_out = static_cast<uInt>(output.size());
-    const int result = ::inflate(&stream_, Z_NO_FLUSH);
-    if (result == Z_STREAM_END) {
-      between_members_ = true;
-      ++members_;
-    } else if (result == Z_MEM_ERROR) {
-      return fail(ENOMEM, "inflate 'gzip'");
-    } else if (result != Z_OK && result != Z_BUF_ERROR) {
-      return fail(EBADMSG, "inflate 'gzip'", stream_.msg != nullptr ? stream_.msg : "invalid data");
-    }
-    return Progress{input.size() - stream_.avail_in, output.size() - stream_.avail_out};
-  }
-  bool at_end() const override { return between_members_ && members_ > 0; }
-
- private:
-  z_stream stream_{};
-  bool ready_ = false;
-  bool between_members_ = true;
-  uint64_t members_ = 0;
 };
 
 class Zstd final : public Inflater {
@@ -189,7 +140,7 @@ const char* unsupported_compression(std::span<const uint8_t> head) {
 std::unique_ptr<Inflater> make_inflater(Compression compression) {
   switch (compression) {
     case Compression::kGzip:
-      return std::make_unique<Gzip>();
+      return make_gzip_inflater();
     case Compression::kZstd:
       return std::make_unique<Zstd>();
     case Compression::kXz:

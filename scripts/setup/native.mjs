@@ -35,6 +35,7 @@ export async function buildNative({ logFile }) {
   await configure(tree, { CMAKE_BUILD_TYPE: 'Release' }, logFile);
   await build(tree, ['strata-runtime', 'strata_addon', 'strata_native_tests'], logFile);
   place(join(tree, 'strata-runtime'), 'strata-runtime', 0o755);
+  place(join(tree, 'libisal.so.2'), 'libisal.so.2', 0o644);
   place(join(tree, 'strata.node'), 'strata.node', 0o644);
 }
 

@@ -47,7 +47,7 @@ export const steps = [
     why: 'the native core: the runtime and the addon',
     needs: ['debian-native', 'npm'],
     inputs: () => ['native', 'test/native', 'scripts/setup/native.mjs'],
-    outputs: () => ['dist/strata-runtime', 'dist/strata.node'],
+    outputs: () => ['dist/strata-runtime', 'dist/strata.node', 'dist/libisal.so.2'],
     run: buildNative,
     help: 'the compiler error is in the log; after a change of compiler delete build/native',
   },
