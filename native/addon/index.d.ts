@@ -138,6 +138,8 @@ export interface ApplyOptions {
   whiteouts: boolean;
   maxEntries?: number;
   maxBytes?: number;
+  /** Somebody still writes to the source, at its end: it is waited for until it has so many bytes. */
+  leastSourceBytes?: number;
   signal?: AbortSignalLike;
 }
 export interface AbortSignalLike {
@@ -146,8 +148,8 @@ export interface AbortSignalLike {
 }
 /**
  * Unpacks a layer tar from `source` (a path, or an fd that is read to its end and not closed) into the empty directory `destination`, in one pass
- * inflate → sha256 → untar on its own thread. Owners, modes, times (ns), xattrs, hardlinks, devices, fifos, sparse files, pax and GNU names are kept; sockets are skipped.
- * Nothing lands outside `destination` (UNSAFE_PATH). A tar that is cut off or malformed is CORRUPT_ARCHIVE, a member of an unknown type UNSUPPORTED.
+ * inflate → sha256 → untar, on three threads of its own. Owners, modes, times (ns), xattrs, hardlinks, devices, fifos, sparse files, pax and GNU names are kept; sockets are skipped.
+ * Nothing lands outside `destination` (UNSAFE_PATH), and nothing grows without a measure: more than 4 GiB only up to 1100 times the source (LIMIT_REJECTED). A tar that is cut off or malformed is CORRUPT_ARCHIVE, a member of an unknown type UNSUPPORTED.
  * After a rejection what was unpacked stays: the caller removes the directory. Attributes trusted.overlay.* and user.overlay.* of an archive are stored
  * escaped (trusted.overlay.overlay.*), so that they never steer the host's mounts.
  */

@@ -68,6 +68,9 @@ bool read_apply_options(const Napi::Value& value, ApplyOptions& options, const F
   if (const auto most = number_property(value, "maxBytes"); most && *most >= 0) {
     options.max_bytes = static_cast<uint64_t>(*most);
   }
+  if (const auto least = number_property(value, "leastSourceBytes"); least && *least >= 0) {
+    options.least_source_bytes = static_cast<uint64_t>(*least);
+  }
   follow_signal(object.Get("signal"), cancelled);
   options.cancelled = cancelled.get();
   return !env.IsExceptionPending();

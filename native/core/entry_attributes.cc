@@ -47,12 +47,18 @@ Status set_opaque(int directory, const std::string& name) {
   return {};
 }
 
-// Owner before mode and attributes: chown(2) takes set-id bits and file capabilities away.
+// What is right already is left alone: each call is a transaction of the file system's. Owner before mode and attributes: chown(2) takes set-id bits and
+// file capabilities away.
 Status set_attributes(int fd, const TarEntry& entry) {
-  if (::fchown(fd, entry.uid, entry.gid) != 0) {
+  struct stat status;
+  if (::fstat(fd, &status) != 0) {
+    return fail_errno("stat '" + entry.name + "'");
+  }
+  const bool owned = status.st_uid == entry.uid && status.st_gid == entry.gid;
+  if (!owned && ::fchown(fd, entry.uid, entry.gid) != 0) {
     return fail_errno("chown '" + entry.name + "'");
   }
-  if (::fchmod(fd, entry.mode) != 0) {
+  if ((!owned || (status.st_mode & 07777) != entry.mode) && ::fchmod(fd, entry.mode) != 0) {
     return fail_errno("chmod '" + entry.name + "'");
   }
   TRY(set_xattrs(fd, "", entry));
@@ -66,11 +72,17 @@ Status set_attributes(int fd, const TarEntry& entry) {
 }
 
 Status set_attributes_at(int parent, const std::string& name, const TarEntry& entry) {
-  if (::fchownat(parent, name.c_str(), entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+  struct stat status;
+  if (::fstatat(parent, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+    return fail_errno("stat '" + entry.name + "'");
+  }
+  const bool owned = status.st_uid == entry.uid && status.st_gid == entry.gid;
+  if (!owned && ::fchownat(parent, name.c_str(), entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0) {
     return fail_errno("chown '" + entry.name + "'");
   }
   // No link is followed: the node was made a moment ago by this thread, and nobody else writes below the destination.
-  if (entry.type != TarType::kSymlink && ::fchmodat(parent, name.c_str(), entry.mode, 0) != 0) {
+  const bool has_mode = entry.type == TarType::kSymlink || (owned && (status.st_mode & 07777) == entry.mode);
+  if (!has_mode && ::fchmodat(parent, name.c_str(), entry.mode, 0) != 0) {
     return fail_errno("chmod '" + entry.name + "'");
   }
   if (!entry.xattrs.empty()) {

@@ -11,6 +11,9 @@ namespace strata {
 
 inline timespec entry_time(const TarEntry& entry) { return {entry.mtime_sec, static_cast<long>(entry.mtime_nsec)}; }
 
+// What a node of the entry is made with, so that its mode is right from the start where the umask lets it; set-id bits come after the owner.
+inline mode_t creation_mode(const TarEntry& entry) { return entry.mode & 0777; }
+
 [[nodiscard]] Status write_data(int fd, const TarEntry& entry, TarReader& reader);
 // A directory's time is left alone: creating things in it would change it again.
 [[nodiscard]] Status set_attributes(int fd, const TarEntry& entry);

@@ -67,10 +67,10 @@ Status Unpacker::count_bytes(const TarEntry& entry) {
 Status Unpacker::unpack_file(int parent, const std::string& name, const TarEntry& entry, TarReader& reader) {
   TRY(count_bytes(entry));
   constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-  UniqueFd fd(::openat(parent, name.c_str(), kFlags, 0600));
+  UniqueFd fd(::openat(parent, name.c_str(), kFlags, creation_mode(entry)));
   if (!fd && errno == EEXIST) {
     TRY(tree_.replace(parent, name));
-    fd = UniqueFd(::openat(parent, name.c_str(), kFlags, 0600));
+    fd = UniqueFd(::openat(parent, name.c_str(), kFlags, creation_mode(entry)));
   }
   if (!fd) {
     return fail_errno("create '" + entry.name + "'");
@@ -81,7 +81,7 @@ Status Unpacker::unpack_file(int parent, const std::string& name, const TarEntry
 
 Status Unpacker::unpack_directory(int parent, const std::string& name, const std::string& path, const TarEntry& entry) {
   bool hides_lower = false;
-  if (::mkdirat(parent, name.c_str(), 0700) != 0) {
+  if (::mkdirat(parent, name.c_str(), creation_mode(entry)) != 0) {
     struct stat status;
     if (errno != EEXIST || ::fstatat(parent, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
       return fail_errno("mkdir '" + entry.name + "'");
@@ -89,7 +89,7 @@ Status Unpacker::unpack_directory(int parent, const std::string& name, const std
     if (!S_ISDIR(status.st_mode)) {
       hides_lower = options_.whiteouts && is_whiteout(status);
       TRY(tree_.replace(parent, name));
-      if (::mkdirat(parent, name.c_str(), 0700) != 0) {
+      if (::mkdirat(parent, name.c_str(), creation_mode(entry)) != 0) {
         return fail_errno("mkdir '" + entry.name + "'");
       }
     }
@@ -162,12 +162,12 @@ Status Unpacker::unpack_hard_link(int parent, const std::string& name, const Tar
 Status Unpacker::unpack_node(int parent, const std::string& name, const TarEntry& entry) {
   const mode_t kind = entry.type == TarType::kFifo ? S_IFIFO : entry.type == TarType::kCharDevice ? S_IFCHR : S_IFBLK;
   const dev_t device = entry.type == TarType::kFifo ? 0 : makedev(entry.device_major, entry.device_minor);
-  if (::mknodat(parent, name.c_str(), kind | 0600, device) != 0) {
+  if (::mknodat(parent, name.c_str(), kind | creation_mode(entry), device) != 0) {
     if (errno != EEXIST) {
       return fail_errno("mknod '" + entry.name + "'");
     }
     TRY(tree_.replace(parent, name));
-    if (::mknodat(parent, name.c_str(), kind | 0600, device) != 0) {
+    if (::mknodat(parent, name.c_str(), kind | creation_mode(entry), device) != 0) {
       return fail_errno("mknod '" + entry.name + "'");
     }
   }
@@ -216,12 +216,18 @@ Status Unpacker::unpack(const TarEntry& entry, TarReader& reader) {
     TRY(remember_time("", entry_time(entry)));
     return set_attributes(root.get(), entry);
   }
+  const size_t slash = path.rfind('/');
+  const bool hides = options_.whiteouts && path.compare(slash == std::string::npos ? 0 : slash + 1, 4, ".wh.") == 0;
+  // What this layer removes as a whole need not be removed in parts, and nothing of it comes back for that.
+  if (hides && slash != std::string::npos && tree_.is_hidden(path.substr(0, slash))) {
+    return {};
+  }
   std::string name;
   const int parent = TRY(tree_.parent_of(path, name));
   for (const std::string& implied : tree_.take_implied()) {
     TRY(remember_time(implied, {}));
   }
-  if (options_.whiteouts && name.starts_with(".wh.")) {
+  if (hides) {
     return unpack_whiteout(parent, name, entry);
   }
   switch (entry.type) {
@@ -271,7 +277,8 @@ Result<UniqueFd> open_archive(const std::string& path) {
 }
 
 Result<AppliedLayer> apply_layer(int source, int destination, const ApplyOptions& options) {
-  LayerStream stream(source, options.compression, options.cancelled);
+  LayerStream stream(source, options.compression, options.cancelled, options.least_source_bytes);
+  stream.limit_expansion(options.free_expansion_bytes, options.max_expansion);
   TarReader reader(stream);
   Unpacker unpacker(destination, options);
   for (;;) {

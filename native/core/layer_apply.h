@@ -13,11 +13,15 @@ namespace strata {
 
 struct ApplyOptions {
   Compression compression = Compression::kAuto;
+  uint64_t least_source_bytes = 0;            // a source that has less yet is still written: it is waited for
   bool whiteouts = true;                      // OCI's .wh. names become overlay's own form
   uint64_t max_entries = 4'000'000;
   uint64_t max_bytes = uint64_t{1} << 40;     // stored file bytes
   // Of the files as they will be, holes too. A sum over all layers of an image must stay exact as a JavaScript number (2^53).
   uint64_t max_size_bytes = uint64_t{1} << 44;
+  // What is larger than `free_expansion_bytes` may be so many times as large as it came: a little more than gzip can do. zstd can do thousands of times that.
+  uint64_t max_expansion = 1100;
+  uint64_t free_expansion_bytes = uint64_t{4} << 30;
   uint64_t max_directory_bytes = uint64_t{256} << 20;  // of memory, for the times of directories until the end
   const std::atomic<bool>* cancelled = nullptr;
 };

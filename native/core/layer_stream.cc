@@ -1,9 +1,11 @@
 #include "layer_stream.h"
 
 #include <poll.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace strata {
@@ -16,21 +18,30 @@ constexpr size_t kOutputBytes = 256 * 1024;
 
 }  // namespace
 
-LayerStream::LayerStream(int fd, Compression compression, const std::atomic<bool>* cancelled)
-    : fd_(fd), compression_(compression), cancelled_(cancelled), input_(kInputBytes) {}
+LayerStream::LayerStream(int fd, Compression compression, const std::atomic<bool>* cancelled, uint64_t least_bytes)
+    : fd_(fd), compression_(compression), cancelled_(cancelled), least_bytes_(least_bytes), input_(kInputBytes) {}
 
 LayerStream::~LayerStream() { stop(); }
 
 void LayerStream::stop() {
-  if (!producer_.joinable()) {
-    return;
-  }
   {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
   }
   changed_.notify_all();
-  producer_.join();
+  for (Thread* thread : {&producer_, &hasher_}) {
+    if (thread->joinable()) {
+      thread->join();
+    }
+  }
+}
+
+Status LayerStream::start() {
+  if (!hasher_.joinable()) {
+    hasher_ = TRY(Thread::start([this] { hash(); }));
+  }
+  producer_ = TRY(Thread::start([this] { produce(); }));
+  return {};
 }
 
 // Never blocks in read(2): a pipe whose writer sleeps must not keep a cancelled work alive.
@@ -46,7 +57,27 @@ Status LayerStream::wait_readable() const {
   }
 }
 
-Status LayerStream::read_input() {
+// Until somebody has written to the file, or for a while: the caller looks again.
+Status LayerStream::wait_growth() {
+  if (!growth_) {
+    growth_ = UniqueFd(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+    // What was written before the watch was there is read before it is waited for.
+    if (growth_ && ::inotify_add_watch(growth_.get(), ("/proc/self/fd/" + std::to_string(fd_)).c_str(), IN_MODIFY) >= 0) {
+      return wait_readable();
+    }
+  }
+  TRY(wait_readable());
+  pollfd ready{growth_.get(), POLLIN, 0};
+  // Where the host has no more inotify instances poll(2) takes -1 for nothing to wait for, and looking every few milliseconds will do.
+  if (::poll(&ready, 1, growth_ ? 100 : 10) > 0) {
+    std::array<char, 4096> events;
+    (void)!::read(growth_.get(), events.data(), events.size());
+  }
+  return {};
+}
+
+// Where `waits` is false and the file has not grown yet, nothing is read.
+Status LayerStream::read_input(bool waits) {
   input_from_ = input_to_ = 0;
   // Full buffers where the source has them: a pipe gives 64 KiB at best.
   while (input_to_ < input_.size()) {
@@ -57,6 +88,16 @@ Status LayerStream::read_input() {
         continue;
       }
       return fail_errno("read 'layer'");
+    }
+    if (got == 0 && compressed_bytes_ + input_to_ < least_bytes_) {
+      if (input_to_ > 0) {
+        break;
+      }
+      if (!waits) {
+        return {};
+      }
+      TRY(wait_growth());
+      continue;
     }
     if (got == 0) {
       input_ended_ = true;
@@ -98,7 +139,10 @@ Result<size_t> LayerStream::fill(std::vector<uint8_t>& output) {
       if (filled > output.size() / 2 || (filled > 0 && ::poll(&ready, 1, 0) == 0)) {
         break;
       }
-      TRY(read_input());
+      TRY(read_input(filled == 0));
+      if (input_from_ == input_to_ && !input_ended_) {
+        break;
+      }
     }
     const auto progress = TRY(inflater_->run({input_.data() + input_from_, input_to_ - input_from_}, {output.data() + filled, output.size() - filled}));
     input_from_ += progress.consumed;
@@ -119,7 +163,10 @@ Result<size_t> LayerStream::fill(std::vector<uint8_t>& output) {
       break;
     }
   }
-  plain_hash_.update({output.data(), filled});
+  plain_bytes_ += filled;
+  if (plain_bytes_ > free_bytes_ && plain_bytes_ / most_times_ > compressed_bytes_) {
+    return fail(E2BIG, "inflate 'layer'", "it grows to more than " + std::to_string(most_times_) + " times its size: it is made to fill disks");
+  }
   return filled;
 }
 
@@ -128,7 +175,7 @@ void LayerStream::produce() {
     Block* block = nullptr;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return stopped_ || filled_ - taken_ < blocks_.size(); });
+      changed_.wait(lock, [&] { return stopped_ || filled_ - std::min(taken_, hashed_) < blocks_.size(); });
       if (stopped_) {
         return;
       }
@@ -155,9 +202,30 @@ void LayerStream::produce() {
   }
 }
 
+// What the producer writes, until its end.
+void LayerStream::hash() {
+  for (;;) {
+    const Block* block = nullptr;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return stopped_ || ended_ || filled_ > hashed_; });
+      if (stopped_ || filled_ == hashed_) {
+        return;
+      }
+      block = &blocks_[hashed_ % blocks_.size()];
+    }
+    plain_hash_.update({block->bytes.data(), block->size});
+    {
+      const std::lock_guard lock(mutex_);
+      ++hashed_;
+    }
+    changed_.notify_all();
+  }
+}
+
 Result<std::span<const uint8_t>> LayerStream::next(size_t most) {
   if (!producer_.joinable() && !ended_) {
-    producer_ = TRY(Thread::start([this] { produce(); }));
+    TRY(start());
   }
   if (holding_ && from_ == blocks_[taken_ % blocks_.size()].size) {
     {
@@ -187,6 +255,10 @@ Result<std::span<const uint8_t>> LayerStream::next(size_t most) {
 }
 
 LayerStream::Digests LayerStream::finish() {
+  // All was read, so the hasher comes to its end by itself.
+  if (hasher_.joinable()) {
+    hasher_.join();
+  }
   stop();
   Digests digests{plain_hash_.finish(), {}, compressed_bytes_};
   digests.compressed = compressed_hash_ != nullptr ? compressed_hash_->finish() : digests.diff_id;

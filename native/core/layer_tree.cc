@@ -118,6 +118,25 @@ Result<int> LayerTree::parent_of(const std::string& path, std::string& name) {
   return parent_.get();
 }
 
+bool LayerTree::is_hidden(const std::string& path) const {
+  if (path.empty() || (parent_ && path == parent_path_) || open(path, O_PATH | O_DIRECTORY) || errno != ENOTDIR) {
+    return false;
+  }
+  for (size_t end = path.find('/');; end = path.find('/', end + 1)) {
+    const UniqueFd node = open(path.substr(0, end), O_PATH | O_NOFOLLOW);
+    struct stat status;
+    if (!node || ::fstat(node.get(), &status) != 0) {
+      return false;
+    }
+    if (is_whiteout(status)) {
+      return true;
+    }
+    if (end == std::string::npos) {
+      return false;
+    }
+  }
+}
+
 Status LayerTree::replace(int parent, const std::string& name) {
   // What is replaced may be the link or directory that the kept parent went through; parent itself is the kept one and stays open.
   if (auto removed = remove_tree_at(parent, name.c_str()); !removed) {

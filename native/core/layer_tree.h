@@ -32,6 +32,8 @@ class LayerTree {
   [[nodiscard]] Result<int> parent_of(const std::string& path, std::string& name);
   // The directories that parent_of() has made since the last call, each before those in it.
   [[nodiscard]] std::vector<std::string> take_implied() { return std::exchange(implied_, {}); }
+  // Whether a whiteout of this layer stands for the directory or for one above it.
+  [[nodiscard]] bool is_hidden(const std::string& path) const;
   // Removes what has that name, with all below it.
   [[nodiscard]] Status replace(int parent, const std::string& name);
 

@@ -177,3 +177,45 @@ TEST_CASE("a reader that gives up does not wait for a silent pipe") {
   LayerStream stream(reader.get(), Compression::kNone, &cancelled);
   CHECK(stream.next(4).error().errno_value == ECANCELED);
 }
+
+TEST_CASE("a file that is still written is read as it grows") {
+  const std::string text = sample(3'000'000);
+  const std::string packed = gzip(text);
+  const TempDirectory directory;
+  const std::string path = directory / "blob";
+  const UniqueFd writer(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  const UniqueFd reader(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  REQUIRE(::write(writer.get(), packed.data(), 1000) == 1000);
+  LayerStream stream(reader.get(), Compression::kAuto, nullptr, packed.size());
+  std::string got;
+  const auto read_some = [&](size_t bytes) {
+    while (got.size() < bytes) {
+      const auto piece = stream.next(bytes - got.size());
+      REQUIRE(piece);
+      if (piece->empty()) {
+        return;
+      }
+      got.append(reinterpret_cast<const char*>(piece->data()), piece->size());
+    }
+  };
+  read_some(100);  // of what is there; the rest is waited for
+  Thread thread = *Thread::start([&] {
+    for (size_t done = 1000; done < packed.size();) {
+      const auto written = ::write(writer.get(), packed.data() + done, std::min<size_t>(50'000, packed.size() - done));
+      done += static_cast<size_t>(std::max<ssize_t>(written, 0));
+    }
+  });
+  read_some(SIZE_MAX);
+  thread.join();
+  CHECK(got == text);
+  CHECK(stream.finish().compressed_bytes == packed.size());
+}
+
+TEST_CASE("a file that stays too short is waited for until somebody cancels") {
+  const UniqueFd file = memory_file(gzip("half").substr(0, 12));
+  std::atomic<bool> cancelled = false;
+  LayerStream stream(file.get(), Compression::kAuto, &cancelled, 1000);
+  Thread thread = *Thread::start([&] { cancelled = true; });
+  CHECK(stream.next(4).error().errno_value == ECANCELED);
+  thread.join();
+}

@@ -79,8 +79,8 @@ class TarBuilder {
 
 class TempDirectory {
  public:
-  TempDirectory() {
-    std::string pattern = "/tmp/strata-test-XXXXXX";
+  explicit TempDirectory(const std::string& below = "/tmp") {
+    std::string pattern = below + "/strata-test-XXXXXX";
     path_ = ::mkdtemp(pattern.data());
   }
   ~TempDirectory() { (void)remove_tree(path_); }
