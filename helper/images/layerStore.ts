@@ -5,9 +5,11 @@ import type { Logger } from '../log.ts';
 import type { Addon, AppliedLayer } from '../native/addon.ts';
 import { fromNative, hasCode } from '../native/errors.ts';
 import { type Digest, digestSchema, StrataError } from '../protocol/index.ts';
+import { Slots } from '../slots.ts';
 import { syncDirectory } from '../store/atomicFile.ts';
+import { GroupSync } from '../store/groupSync.ts';
 import type { Layout } from '../store/layout.ts';
-import { readRecord, writeRecordDurable } from '../store/record.ts';
+import { readRecord, writeRecordDurable, writeRecordVolatile } from '../store/record.ts';
 import { type ContentStore, chainIdsOf } from './contentStore.ts';
 import { type BlobRecord, type LayerRecord, layerFormat } from './records.ts';
 
@@ -16,6 +18,8 @@ export interface LayerSource {
   readonly archive: string | number;
   /** For messages. */
   readonly name: string;
+  /** Somebody still writes to the file; it is read as it grows. */
+  readonly growing?: { readonly sizeBytes: number /** It has all its bytes, and its writer is done. */; readonly whole: Promise<void> };
   /** Whether .wh. names delete: so in a layer of an image, not in the tar of a root file system. */
   readonly whiteouts: boolean;
 }
@@ -43,6 +47,9 @@ export interface ExpectedLayer {
   readonly diffId: Digest;
 }
 
+/** One more than a pull downloads at once, so that what is here is unpacked while others wait for their registry. Each has three threads and 2 MiB. */
+const unpacksAtOnce = 4;
+
 /** Holds layers against removal while an import builds on them. */
 export interface LayerPin {
   add(chainId: Digest): void;
@@ -60,6 +67,8 @@ export class LayerStore {
   readonly #addon: Addon;
   readonly #content: ContentStore;
   readonly #log: Logger;
+  readonly #unpacks = new Slots(unpacksAtOnce);
+  readonly #syncs: GroupSync;
   readonly #records = new Map<Digest, LayerRecord>();
   readonly #pins = new Map<Digest, number>();
 
@@ -68,6 +77,7 @@ export class LayerStore {
     this.#addon = options.addon;
     this.#content = options.content;
     this.#log = options.log;
+    this.#syncs = new GroupSync(async () => await this.#addon.syncFileSystem(this.#layout.layers));
   }
 
   async open(): Promise<void> {
@@ -148,7 +158,10 @@ export class LayerStore {
   ): Promise<LayerRecord> {
     return await this.#inWork(async (work, diff) => {
       const file = options.keep === undefined ? undefined : await ownFile(source, options.keep.take, work);
-      const unpacked = await this.#apply({ ...source, archive: file ?? source.archive }, diff, options.signal);
+      const unpacked = await this.#unpacks.run(
+        async () => await this.#apply({ ...source, archive: file ?? source.archive }, diff, options.signal),
+      );
+      await source.growing?.whole;
       const applied = options.foreign === true ? { ...unpacked, diffId: await this.#canonicalDiffId(diff, options.signal) } : unpacked;
       options.signal.throwIfAborted();
       if (options.expected !== undefined) requireExpected(applied, options.expected, source.name);
@@ -206,9 +219,13 @@ export class LayerStore {
     return removed;
   }
 
-  async #apply({ archive, name, whiteouts }: LayerSource, diff: string, signal: AbortSignal): Promise<AppliedLayer> {
+  async #apply({ archive, name, whiteouts, growing }: LayerSource, diff: string, signal: AbortSignal): Promise<AppliedLayer> {
     try {
-      return await this.#durable(diff, this.#addon.applyLayer(archive, diff, { whiteouts, signal }));
+      return await this.#addon.applyLayer(archive, diff, {
+        whiteouts,
+        signal,
+        ...(growing === undefined ? {} : { leastSourceBytes: growing.sizeBytes }),
+      });
     } catch (error) {
       if (signal.aborted) throw new StrataError('CANCELLED', `the import of ${name} was cancelled`);
       throw fromNative(error, `unpack ${name}`, archiveCodes);
@@ -229,18 +246,11 @@ export class LayerStore {
 
   async #copy({ directory, name, ...options }: DirectorySource, diff: string, signal: AbortSignal): Promise<AppliedLayer> {
     try {
-      return await this.#durable(diff, this.#addon.copyLayer(directory, diff, { socketsHide: true, ...options, signal }));
+      return await this.#addon.copyLayer(directory, diff, { socketsHide: true, ...options, signal });
     } catch (error) {
       if (signal.aborted) throw new StrataError('CANCELLED', `the copy of ${name} was cancelled`);
       throw fromNative(error, `copy the changes of ${name}`, directoryCodes);
     }
-  }
-
-  /** The record that names the layer is durable; what it names must be before it. */
-  async #durable(diff: string, making: Promise<AppliedLayer>): Promise<AppliedLayer> {
-    const made = await making;
-    await this.#addon.syncFileSystem(diff);
-    return made;
   }
 
   async #place(work: string, record: LayerRecord, file: string | undefined): Promise<LayerRecord> {
@@ -248,6 +258,9 @@ export class LayerStore {
     const release = blob === null ? () => {} : this.#content.hold(blob.digest);
     let placed: LayerRecord;
     try {
+      // Nothing is named before it is on disk. Other layers are made meanwhile, and those that come to this point share a sync.
+      writeRecordVolatile(join(work, 'layer.json'), layerFormat, record);
+      await this.#syncs.run();
       if (blob !== null && file !== undefined && file !== this.#content.path(blob.digest)) await this.#content.adopt(file, blob.digest);
       placed = await this.#placeDirectory(work, record);
     } catch (error) {
@@ -264,10 +277,10 @@ export class LayerStore {
     if (!this.usedBlobs().has(digest)) await this.#content.remove(digest);
   }
 
+  /** `work` is on disk, with its record. */
   async #placeDirectory(work: string, record: LayerRecord): Promise<LayerRecord> {
     const known = this.#records.get(record.chainId);
     if (known !== undefined) return await this.#enrich(known, record);
-    await writeRecordDurable(join(work, 'layer.json'), layerFormat, record);
     try {
       await rename(work, this.#layout.layer(record.chainId));
     } catch (error) {

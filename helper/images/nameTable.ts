@@ -13,6 +13,8 @@ export class NameTable {
   readonly #path: string;
   readonly #log: Logger;
   #names: NamesRecord = { references: {}, embedded: {} };
+  /** The same by image, sorted: a list of a thousand images asks for each. */
+  #byImage: ReadonlyMap<Digest, readonly string[]> = new Map();
 
   constructor({ layout, log }: { layout: Layout; log: Logger }) {
     this.#path = join(layout.images, 'names.json');
@@ -23,7 +25,7 @@ export class NameTable {
   async open(exists: (id: Digest) => boolean): Promise<void> {
     const names = await this.#read();
     if (names === undefined) return;
-    this.#names = { ...names, references: Object.fromEntries(Object.entries(names.references).filter(([, id]) => exists(id))) };
+    this.#take({ ...names, references: Object.fromEntries(Object.entries(names.references).filter(([, id]) => exists(id))) });
   }
 
   get(reference: string): Digest | undefined {
@@ -32,10 +34,7 @@ export class NameTable {
 
   /** Sorted. */
   of(id: Digest): string[] {
-    return Object.entries(this.#names.references)
-      .filter(([, target]) => target === id)
-      .map(([reference]) => reference)
-      .sort();
+    return [...(this.#byImage.get(id) ?? [])];
   }
 
   async set(reference: string, id: Digest): Promise<void> {
@@ -57,7 +56,18 @@ export class NameTable {
 
   async #write(names: NamesRecord): Promise<void> {
     await writeRecordDurable(this.#path, namesFormat, names);
+    this.#take(names);
+  }
+
+  #take(names: NamesRecord): void {
+    const byImage = new Map<Digest, string[]>();
+    for (const [reference, id] of Object.entries(names.references).sort(([a], [b]) => (a < b ? -1 : 1))) {
+      const references = byImage.get(id);
+      if (references === undefined) byImage.set(id, [reference]);
+      else references.push(reference);
+    }
     this.#names = names;
+    this.#byImage = byImage;
   }
 
   /** Without its names an image is still there by its id; a table that cannot be read must not keep the helper from its start. */

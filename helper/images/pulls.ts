@@ -14,12 +14,13 @@ import {
 import { Slots } from '../slots.ts';
 import { hexOf, type Layout } from '../store/layout.ts';
 import { KeyedMutex } from '../store/mutex.ts';
+import { allOrNone } from './allOrNone.ts';
 import { type ContentStore, chainIdsOf } from './contentStore.ts';
 import type { ImageService } from './imageService.ts';
-import type { BlobToKeep, LayerPin, LayerStore } from './layerStore.ts';
+import type { BlobToKeep, LayerPin, LayerSource, LayerStore } from './layerStore.ts';
 import type { Descriptor } from './manifest.ts';
 import { parsePlatform } from './platforms.ts';
-import { downloadBlob } from './registry/blobDownload.ts';
+import { downloadBlob, preparePartial } from './registry/blobDownload.ts';
 import type { RegistrySettings } from './registry/registrySettings.ts';
 import { findRemoteImage, type RemoteImage } from './registry/remoteImage.ts';
 import { remoteName } from './registry/remoteName.ts';
@@ -32,15 +33,15 @@ export interface PullOptions {
   readonly onProgress: (layers: readonly LayerProgress[]) => void;
 }
 
+type BlobFile = Pick<LayerSource, 'growing'> & { readonly archive: string };
+
 /** More connections for one image make no registry faster. */
 const downloadsAtOnce = 3;
-/** Each has a thread of its own. */
-const unpacksAtOnce = 2;
 /** What was pulled half and never again. */
 const partialsLastMs = 24 * 60 * 60_000;
 
 /**
- * Brings images from registries: only layers that are not here, several at once, each unpacked while the next come.
+ * Brings images from registries: only layers that are not here, several at once, each unpacked while it comes.
  *
  * Invariants: a blob is downloaded by one pull at a time, others that want it wait and find the layer; nothing of an image is
  * to be seen before all of it is here; what a pull that failed has downloaded stays for the next one.
@@ -54,7 +55,6 @@ export class ImagePulls {
   readonly #log: Logger;
   readonly #turns = new KeyedMutex<Digest>();
   readonly #downloads = new Slots(downloadsAtOnce);
-  readonly #unpacks = new Slots(unpacksAtOnce);
 
   constructor(options: {
     layout: Layout;
@@ -117,32 +117,25 @@ export class ImagePulls {
       totalBytes: size,
     }));
     const chainIds = chainIdsOf(image.config.rootfs.diff_ids);
-    const failed = new AbortController();
-    const signal = AbortSignal.any([options.signal, failed.signal]);
-    let firstError: unknown;
     const tell = (index: number, change: Partial<LayerProgress>): void => {
       const before = progress[index];
       if (before === undefined) return;
       progress[index] = { ...before, ...change };
       options.onProgress(progress);
     };
-    await Promise.all(
-      image.layers.map(async (layer, index) => {
-        try {
-          const chainId = chainIds[index];
-          const diffId = image.config.rootfs.diff_ids[index];
-          if (chainId === undefined || diffId === undefined) return; // as many as layers
-          await this.#bringLayer(image, { layer, chainId, diffId, below: chainIds.slice(0, index) }, pin, signal, (change) =>
-            tell(index, change),
-          );
-          chain.push(chainId);
-        } catch (error) {
-          firstError ??= error;
-          failed.abort();
-        }
-      }),
-    );
-    if (firstError !== undefined) throw fromNative(firstError, `pull ${image.repository}`);
+    try {
+      await allOrNone(image.layers, options.signal, async (layer, index, signal) => {
+        const chainId = chainIds[index];
+        const diffId = image.config.rootfs.diff_ids[index];
+        if (chainId === undefined || diffId === undefined) return; // as many as layers
+        await this.#bringLayer(image, { layer, chainId, diffId, below: chainIds.slice(0, index) }, pin, signal, (change) =>
+          tell(index, change),
+        );
+        chain.push(chainId);
+      });
+    } catch (error) {
+      throw fromNative(error, `pull ${image.repository}`);
+    }
     chain.splice(0, chain.length, ...chainIds);
   }
 
@@ -160,26 +153,49 @@ export class ImagePulls {
         tell({ state: 'present', doneBytes: layer.size });
         return;
       }
-      const unpack = async (path: string, take: BlobToKeep['take']): Promise<void> => {
-        await this.#unpacks.run(async () => {
-          tell({ state: 'unpacking', doneBytes: layer.size });
-          await this.#unpack(path, take, { layer, diffId, below }, pin, signal);
-        });
-        tell({ state: 'done' });
-      };
+      const unpack = async (blob: BlobFile, take: BlobToKeep['take'], partSignal: AbortSignal): Promise<void> =>
+        await this.#unpack(blob, take, { layer, diffId, below }, pin, partSignal);
       // The same content may be here over other layers.
       const release = this.#content.hold(layer.digest);
       try {
-        if ((await this.#content.sizeOf(layer.digest)) !== undefined) return await unpack(this.#content.path(layer.digest), 'held');
+        if ((await this.#content.sizeOf(layer.digest)) !== undefined) {
+          tell({ state: 'unpacking', doneBytes: layer.size });
+          await unpack({ archive: this.#content.path(layer.digest) }, 'held', signal);
+          tell({ state: 'done' });
+          return;
+        }
       } finally {
         release();
       }
-      const path = join(this.#directory, hexOf(layer.digest));
-      await this.#downloads.run(async () => {
-        tell({ state: 'downloading' });
-        await downloadBlob(client, repository, layer, { path, signal, onProgress: (doneBytes) => tell({ doneBytes }) });
-      });
-      await unpack(path, 'move');
+      const archive = join(this.#directory, hexOf(layer.digest));
+      const begun = Promise.withResolvers<void>();
+      const whole = Promise.withResolvers<void>();
+      for (const { promise } of [begun, whole]) promise.catch(() => {}); // whoever waits is told, and there may be nobody
+      const download = async (partSignal: AbortSignal): Promise<void> => {
+        try {
+          await this.#downloads.run(async () => {
+            if (partSignal.aborted) throw new StrataError('CANCELLED', 'the pull was cancelled');
+            await preparePartial(archive, layer.size);
+            tell({ state: 'downloading' });
+            begun.resolve();
+            const onProgress = (doneBytes: number): void => tell({ doneBytes });
+            await downloadBlob(client, repository, layer, { path: archive, signal: partSignal, onProgress });
+          });
+        } catch (error) {
+          begun.reject(error);
+          whole.reject(error);
+          throw error;
+        }
+        tell({ state: 'unpacking', doneBytes: layer.size });
+        whole.resolve();
+      };
+      // Unpacked while it comes.
+      const follow = async (partSignal: AbortSignal): Promise<void> => {
+        await begun.promise;
+        await unpack({ archive, growing: { sizeBytes: layer.size, whole: whole.promise } }, 'move', partSignal);
+      };
+      await allOrNone([download, follow], signal, async (part, _, partSignal) => await part(partSignal));
+      tell({ state: 'done' });
     });
   }
 
@@ -188,14 +204,14 @@ export class ImagePulls {
    * One that is stays, as the layer's.
    */
   async #unpack(
-    path: string,
+    blob: BlobFile,
     take: BlobToKeep['take'],
     { layer, diffId, below }: { layer: Descriptor; diffId: Digest; below: readonly Digest[] },
     pin: LayerPin,
     signal: AbortSignal,
   ): Promise<void> {
     try {
-      await this.#layers.add({ archive: path, name: `the layer ${layer.digest}`, whiteouts: true }, below, {
+      await this.#layers.add({ ...blob, name: `the layer ${layer.digest}`, whiteouts: true }, below, {
         pin,
         signal,
         expected: { digest: layer.digest, diffId },
@@ -204,7 +220,7 @@ export class ImagePulls {
     } catch (error) {
       // Also where it could not be unpacked, unless that was the disk's fault or the person's wish: it may be damaged.
       if (!(error instanceof StrataError) || !['CANCELLED', 'NO_SPACE', 'RUNTIME_FAILED'].includes(error.code))
-        await rm(path, { force: true });
+        await rm(blob.archive, { force: true });
       throw error;
     }
   }

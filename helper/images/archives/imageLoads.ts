@@ -7,6 +7,7 @@ import { fromNative } from '../../native/errors.ts';
 import { type Digest, type ImageSummary, type LayerProgress, StrataError } from '../../protocol/index.ts';
 import { Slots } from '../../slots.ts';
 import type { Layout } from '../../store/layout.ts';
+import { allOrNone } from '../allOrNone.ts';
 import { chainIdsOf } from '../contentStore.ts';
 import type { ImageParts, ImageService } from '../imageService.ts';
 import { plain } from '../imageText.ts';
@@ -34,8 +35,8 @@ export interface LoadedImage {
   readonly references: string[];
 }
 
-/** Each has a thread of its own. */
-const unpacksAtOnce = 2;
+/** Copied, unpacked or on their way to the disk; the layer store says how many are unpacked. */
+const layersAtOnce = 6;
 
 /**
  * Brings images from archives and layout directories: what `docker save` writes, OCI image layouts, and archives of these.
@@ -132,26 +133,19 @@ export class ImageLoads {
   /** All of them, or none: the first that fails ends the others. */
   async #bringLayers(image: ArchivedImage, bringing: Bringing): Promise<void> {
     const chainIds = chainIdsOf(image.layers.map(({ diffId }) => diffId));
-    const slots = new Slots(unpacksAtOnce);
-    const failed = new AbortController();
-    const signal = AbortSignal.any([bringing.signal, failed.signal]);
-    let firstError: unknown;
-    await Promise.all(
-      image.layers.map((layer, index) =>
-        slots.run(async () => {
-          if (firstError !== undefined) return;
-          try {
-            await this.#bringLayer(layer, { ...bringing, signal }, chainIds.slice(0, index));
-            const chainId = chainIds[index];
-            if (chainId !== undefined) bringing.chain.push(chainId);
-          } catch (error) {
-            firstError ??= error;
-            failed.abort();
-          }
-        }),
-      ),
-    );
-    if (firstError !== undefined) throw fromNative(firstError, 'unpack its layers');
+    const slots = new Slots(layersAtOnce);
+    try {
+      await allOrNone(image.layers, bringing.signal, async (layer, index, signal) => {
+        await slots.run(async () => {
+          signal.throwIfAborted();
+          await this.#bringLayer(layer, { ...bringing, signal }, chainIds.slice(0, index));
+          const chainId = chainIds[index];
+          if (chainId !== undefined) bringing.chain.push(chainId);
+        });
+      });
+    } catch (error) {
+      throw fromNative(error, 'unpack its layers');
+    }
     bringing.chain.splice(0, bringing.chain.length, ...chainIds);
   }
 

@@ -1,4 +1,4 @@
-import { type FileHandle, open, rm, stat, truncate } from 'node:fs/promises';
+import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { fromNative, hasCode, isSystemError } from '../../native/errors.ts';
 import { StrataError } from '../../protocol/index.ts';
@@ -9,9 +9,23 @@ import type { RegistryClient } from './registryClient.ts';
 /** Connections in a row that may break without having brought anything. */
 const maxBarren = 4;
 
+/** The file that a blob comes into, there and no larger than the blob: who follows it may open it now. */
+export async function preparePartial(path: string, sizeBytes: number): Promise<void> {
+  try {
+    const file = await open(path, 'a', 0o600);
+    try {
+      if ((await file.stat()).size > sizeBytes) await file.truncate(0);
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw fromNative(error, 'keep a blob');
+  }
+}
+
 /**
  * Brings a blob into a file and goes on where an earlier attempt was cut off, of this process or one before. What is in the
- * file is not verified: whoever unpacks it compares the digest.
+ * file is not verified: whoever unpacks it compares the digest. The file only grows, for somebody may be reading it.
  */
 export async function downloadBlob(
   client: RegistryClient,
@@ -21,22 +35,15 @@ export async function downloadBlob(
 ): Promise<void> {
   const { path, signal, onProgress } = options;
   let have = await sizeOf(path);
-  if (have > size) {
-    await rm(path);
-    have = 0;
-  }
   for (let barren = 0; have < size; ) {
     onProgress(have);
     const headers = have === 0 ? {} : { range: `bytes=${have}-` };
     const answer = await client.get(repository, `blobs/${digest}`, { what: `blob ${digest}`, headers, signal });
-    // A registry may not know ranges and begin anew.
-    if (answer.statusCode !== 206 && have > 0) {
-      await truncate(path, 0);
-      have = 0;
-    }
     const from = have;
+    // A registry may not know ranges and begin anew.
+    const skipBytes = answer.statusCode === 206 ? 0 : have;
     try {
-      await appendTo(path, answer, size - have, (bytes) => onProgress(from + bytes), signal);
+      await appendTo(path, answer, { skipBytes, mostBytes: size - have }, (bytes) => onProgress(from + bytes), signal);
     } catch (error) {
       if (signal.aborted) throw cancelled();
       if (error instanceof StrataError) {
@@ -59,18 +66,21 @@ export async function downloadBlob(
 async function appendTo(
   path: string,
   answer: IncomingMessage,
-  mostBytes: number,
+  { skipBytes, mostBytes }: { skipBytes: number; mostBytes: number },
   onProgress: (bytes: number) => void,
   signal: AbortSignal,
 ): Promise<void> {
   let written = 0;
+  let skipLeft = skipBytes;
   const file = await open(path, 'a', 0o600).catch((error: unknown) => {
     throw fromNative(error, 'keep a blob');
   });
   try {
     for await (const chunk of answer) {
       signal.throwIfAborted();
-      const bytes = chunk as Buffer; // no encoding is set
+      const all = chunk as Buffer; // no encoding is set
+      const bytes = all.subarray(Math.min(skipLeft, all.byteLength));
+      skipLeft -= all.byteLength - bytes.byteLength;
       if (written + bytes.byteLength > mostBytes) {
         answer.destroy();
         throw new StrataError('IMAGE_INVALID', 'the registry sends more for a blob than its descriptor says');
