@@ -135,5 +135,5 @@ export const goals = {
   integration: [...product, 'debian-tests', 'debian-engines'],
   vm: [...product, 'vm'],
   e2e: [...product, 'vsix', 'workbench', 'debian-tests'],
-  bench: [...product, 'debian-tests'],
+  bench: [...product, 'debian-tests', 'debian-engines'],
 };

@@ -1,4 +1,4 @@
-// npm run bench [-- starts execs idle mass phases logs] [--rounds 60] [--containers 50] [--many 100] [--mib 512] [--no-engines]: how Strata compares
+// npm run bench [-- starts execs idle mass phases logs images] [--rounds 60] [--containers 50] [--many 100] [--mib 512] [--no-engines]: how Strata compares
 // with its peers on this machine, now; without a name everything. What is compared runs in turn, round by round, so that a machine
 // that gets slower gets slower for all; read ratios.
 import * as fs from 'node:fs';
@@ -14,6 +14,7 @@ import { CommandContender, type Contender, compile, hybridWrapper, isInstalled, 
 import { type Engine, preparePodman, startDocker } from './engines.ts';
 import { compareOciExecs } from './execs.ts';
 import { measureFootprint } from './footprint.ts';
+import { compareImages } from './images.ts';
 import { compareLogs } from './logs.ts';
 import { startManyInEngine, startManyInStrata } from './mass.ts';
 import { type Phase, phasesOf, traceCommand, traceStarts } from './phases.ts';
@@ -21,7 +22,7 @@ import { compareInTurn, printComparison, row } from './rounds.ts';
 import { summarize } from './statistics.ts';
 import { LoopStore } from './store.ts';
 
-const sections = ['starts', 'execs', 'idle', 'mass', 'phases', 'logs'] as const;
+const sections = ['starts', 'execs', 'idle', 'mass', 'phases', 'logs', 'images'] as const;
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -218,10 +219,10 @@ async function tracePhases(store: LoopStore): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  using store = new LoopStore();
+  using store = wants('images') ? new LoopStore(10_240, { isWritten: true }) : new LoopStore();
   const timer = compile('timer.c', store.directory);
   const engines: Engine[] = [];
-  const wantsEngines = !options['no-engines'] && (wants('starts') || wants('mass') || wants('logs'));
+  const wantsEngines = !options['no-engines'] && (wants('starts') || wants('mass') || wants('logs') || wants('images'));
   const warm = await openStrata(placeIn(store.directory, 'warm'), ['--warm', '1-8']);
   try {
     if (wantsEngines) {
@@ -240,6 +241,10 @@ async function main(): Promise<void> {
       await compareLogs(warm, engines, { directory: store.directory, timer, ...sizes });
     }
     if (wants('idle')) await measureIdle(warm);
+    if (wants('images')) {
+      // Minutes each: a few tell.
+      await compareImages({ strata: warm, engines, directory: store.directory, rounds: Math.min(rounds, 5) });
+    }
   } finally {
     for (const engine of engines) await engine.stop();
     await warm.helper.stop();
