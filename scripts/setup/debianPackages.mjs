@@ -27,7 +27,7 @@ export const packageGroups = {
   tests: {
     chromium: 'the end-to-end tests drive the workbench in it',
     'fonts-dejavu': 'text in their screenshots',
-    mmdebstrap: 'makes root file systems of Debian',
+    mmdebstrap: 'makes root file systems of Debian, and the image of the benchmark',
     umoci: 'makes OCI image layouts to import',
     zstd: 'compresses layers to import',
     'xz-utils': 'compresses archives to import',
