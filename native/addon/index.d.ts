@@ -164,6 +164,15 @@ export function copyLayer(
   destination: string,
   options?: { socketsHide?: boolean; changes?: boolean; leftOut?: readonly string[]; signal?: AbortSignalLike },
 ): Promise<AppliedLayer>;
+/**
+ * Makes one layer, in the empty directory `destination`, of what `layers` (directories, top first) show together. `overBase`: it will lie on other layers, so what hides
+ * something of those is kept. After a rejection what was copied stays: the caller removes the directory.
+ */
+export function mergeLayers(
+  layers: readonly string[],
+  destination: string,
+  options?: { overBase?: boolean; signal?: AbortSignalLike },
+): Promise<AppliedLayer>;
 export interface PackedDirectory {
   entries: number;
   /** Of the tar. */

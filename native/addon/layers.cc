@@ -134,6 +134,34 @@ std::vector<std::string> strings_property(const Napi::Object& object, const char
   return strings;
 }
 
+Napi::Value merge(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::vector<std::string> sources = strings_argument(info, 0, "layers");
+  std::string destination = string_argument(info, 1, "destination");
+  if (env.IsExceptionPending()) {
+    return env.Undefined();
+  }
+  auto cancelled = std::make_shared<std::atomic<bool>>(false);
+  bool over_base = false;
+  if (info[2].IsObject()) {
+    over_base = info[2].As<Napi::Object>().Get("overBase").ToBoolean().Value();
+    follow_signal(info[2].As<Napi::Object>().Get("signal"), cancelled);
+  }
+  return run_async<AppliedLayer>(
+      env, Where::kTree,
+      [=]() -> Result<AppliedLayer> {
+        std::vector<UniqueFd> opened;
+        std::vector<int> layers;
+        for (const std::string& source : sources) {
+          opened.push_back(TRY(open_directory(source)));
+          layers.push_back(opened.back().get());
+        }
+        const UniqueFd to = TRY(open_directory(destination));
+        return merge_layers(layers, over_base, to.get(), cancelled.get());
+      },
+      applied_to_js, archive_codes());
+}
+
 Napi::Value copy(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   std::string source = string_argument(info, 0, "source");
@@ -323,6 +351,7 @@ Napi::Value open_file(const Napi::CallbackInfo& info) {
 void add_layers(Napi::Env env, Napi::Object& exports) {
   exports.Set("applyLayer", Napi::Function::New(env, apply));
   exports.Set("copyLayer", Napi::Function::New(env, copy));
+  exports.Set("mergeLayers", Napi::Function::New(env, merge));
   exports.Set("packDirectory", Napi::Function::New(env, pack));
   exports.Set("removeTree", Napi::Function::New(env, remove));
   exports.Set("syncFileSystem", Napi::Function::New(env, sync));

@@ -22,4 +22,7 @@ struct LayerCopyOptions {
 // borrowed. Errors: pack_tree's and apply_layer's.
 [[nodiscard]] Result<AppliedLayer> copy_layer(int source, int destination, const LayerCopyOptions& options);
 
+// The same of what several layers show together (layer_merge.h).
+[[nodiscard]] Result<AppliedLayer> merge_layers(const std::vector<int>& layers, bool over_base, int destination, const std::atomic<bool>* cancelled);
+
 }  // namespace strata

@@ -3,13 +3,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <set>
 #include <memory>
 
-#include "layer_tree.h"
+#include "overlay_marks.h"
 #include "sys.h"
 #include "tree.h"
 #include "unique_fd.h"
@@ -23,25 +22,6 @@ constexpr size_t kMostNames = 4'000'000;
 struct DirectoryCloser {
   void operator()(DIR* directory) const { ::closedir(directory); }
 };
-
-std::string proc_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
-
-std::string attribute(int node, const char* name) {
-  std::string value(256, '\0');
-  const ssize_t got = ::getxattr(proc_path(node).c_str(), name, value.data(), value.size());
-  value.resize(got < 0 ? 0 : static_cast<size_t>(got));
-  return value;
-}
-
-bool has_attribute(int node, const char* name) { return ::getxattr(proc_path(node).c_str(), name, nullptr, 0) >= 0; }
-
-// Both forms (Documentation/filesystems/overlayfs, "whiteouts and opaque directories").
-bool hides(int node, const struct stat& status) {
-  return is_whiteout(status) || (S_ISREG(status.st_mode) && status.st_size == 0 && has_attribute(node, "trusted.overlay.whiteout"));
-}
-
-// The whole directory below is hidden. "x" says no more than that whiteouts in it may have the form of an attribute.
-bool is_opaque(int node) { return attribute(node, "trusted.overlay.opaque") == "y"; }
 
 LayerEntryKind kind_of(const struct stat& status) {
   switch (status.st_mode & S_IFMT) {
@@ -81,7 +61,7 @@ bool differs(int upper_node, const struct stat& upper, const Below& below) {
   if (upper.st_size != lower.st_size || upper.st_mtim.tv_sec != lower.st_mtim.tv_sec || upper.st_mtim.tv_nsec != lower.st_mtim.tv_nsec) {
     return true;
   }
-  return S_ISREG(upper.st_mode) && attribute(upper_node, "security.capability") != attribute(below.node.get(), "security.capability");
+  return S_ISREG(upper.st_mode) && node_attribute(upper_node, "security.capability") != node_attribute(below.node.get(), "security.capability");
 }
 
 class Comparison {
@@ -143,7 +123,7 @@ Result<Below> Comparison::look_below(const std::vector<size_t>& layers, const st
     if (::fstat(node->get(), &status) != 0) {
       return fail_errno("stat '" + path + "'");
     }
-    if (hides(node->get(), status) || (below.node && !S_ISDIR(status.st_mode))) {
+    if (is_hiding(node->get(), status) || (below.node && !S_ISDIR(status.st_mode))) {
       break;
     }
     const bool ends = !S_ISDIR(status.st_mode) || is_opaque(node->get());
@@ -231,9 +211,9 @@ Result<bool> Comparison::compare(const TreeEntry& entry) {
   }
   const std::string path = entry.path;
   // A directory that was renamed with redirect_dir is another one than the one of that name below.
-  const bool is_moved = S_ISDIR(status.st_mode) && has_attribute(node.get(), "trusted.overlay.redirect");
+  const bool is_moved = S_ISDIR(status.st_mode) && has_node_attribute(node.get(), "trusted.overlay.redirect");
   Below below = is_moved ? Below{} : TRY(look_below(levels_.back().below, path));
-  if (hides(node.get(), status)) {
+  if (is_hiding(node.get(), status)) {
     if (below.node) {
       TRY(say(ChangeKind::kDeleted, path, below.status));
     }
