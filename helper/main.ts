@@ -50,6 +50,7 @@ import { LayerStore } from './images/layerStore.ts';
 import { ImagePulls } from './images/pulls.ts';
 import { ImagePushes } from './images/pushes.ts';
 import { RegistrySettings } from './images/registry/registrySettings.ts';
+import { ImageSquashes } from './images/squashes.ts';
 import { DiskUsageService } from './layers/diskUsage.ts';
 import { LayerService } from './layers/layerService.ts';
 import { UsageCounter } from './layers/usageCounter.ts';
@@ -233,6 +234,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     images,
     imageService,
     imports,
+    squashes: new ImageSquashes({ store: images, layers, service: imageService }),
     contents,
     pulls,
     loads,

@@ -2,7 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { StrataError } from '../protocol/index.ts';
 import { VERSION } from '../version.ts';
 import { addBootstrapCommand } from './commands/bootstrap.ts';
-import { addCommitCommand } from './commands/commit.ts';
+import { addCommitCommand, addSquashCommand } from './commands/commit.ts';
 import { addContainerCommands } from './commands/containers.ts';
 import { addCopyCommands } from './commands/copies.ts';
 import { addDiskUsage } from './commands/diskUsage.ts';
@@ -39,6 +39,7 @@ function createProgram(outputLoss: OutputLoss): Command {
   addContainerCommands(program, context);
   addCopyCommands(program, context);
   addCommitCommand(program, context);
+  addSquashCommand(program, context);
   addLogs(program, context);
   addStatsCommand(program, context);
   addImageCommands(program, context);

@@ -2,14 +2,8 @@ import { childConfig, configBytesOf } from '../images/childConfig.ts';
 import type { ImageService } from '../images/imageService.ts';
 import { applyInstructions, type RuntimeConfig } from '../images/instructions.ts';
 import type { LayerStore } from '../images/layerStore.ts';
-import {
-  type ContainerId,
-  type CreateOptions,
-  type ImageConfig,
-  type ImageSummary,
-  normalizeReference,
-  StrataError,
-} from '../protocol/index.ts';
+import { newName } from '../images/reference.ts';
+import type { ContainerId, CreateOptions, ImageConfig, ImageSummary } from '../protocol/index.ts';
 import { KeyedMutex } from '../store/mutex.ts';
 import type { Container } from './container.ts';
 import { type ContainerCopies, ownFiles } from './copies.ts';
@@ -110,12 +104,6 @@ export class ContainerCommits {
       if (done !== undefined) return done.result;
     }
   }
-}
-
-function newName(text: string): string {
-  const reference = normalizeReference(text);
-  if (reference.includes('@')) throw new StrataError('REFERENCE_INVALID', `"${text}" names an image by its digest, and a new name cannot`);
-  return reference;
 }
 
 /** Pure. What a container was told, as the config of an image: what a person asked for, else as its image has it (as `docker commit` keeps it). */

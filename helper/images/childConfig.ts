@@ -40,7 +40,7 @@ export function childConfig(parent: ImageConfig, config: RuntimeConfig, diffId: 
 type Step = NonNullable<ImageConfig['history']>[number];
 
 /** A history that does not tell of every layer would give the new layer's step to another one: it is made whole. */
-function historyOf({ history = [], rootfs }: ImageConfig): Step[] {
+export function historyOf({ history = [], rootfs }: ImageConfig): Step[] {
   const made = history.filter((step) => step.empty_layer !== true).length;
   const missing = Math.max(0, rootfs.diff_ids.length - made);
   return [...Array.from({ length: missing }, () => ({ comment: 'nothing is known of how this layer was made' })), ...history];

@@ -2,7 +2,7 @@ import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../log.ts';
 import type { Addon } from '../native/addon.ts';
-import { type Digest, type ImageConfig, type ImageSummary, normalizeReference, StrataError } from '../protocol/index.ts';
+import { type Digest, type ImageConfig, type ImageSummary, StrataError } from '../protocol/index.ts';
 import type { Layout } from '../store/layout.ts';
 import { KeyedMutex } from '../store/mutex.ts';
 import type { ContentStore } from './contentStore.ts';
@@ -10,6 +10,7 @@ import type { ImageNaming, ImageStore } from './imageStore.ts';
 import type { LayerPin, LayerStore } from './layerStore.ts';
 import type { Descriptor } from './manifest.ts';
 import type { BlobRecord, ImageRecord } from './records.ts';
+import { newName } from './reference.ts';
 
 /** Containers that hold an image, for people: names. */
 export type ImageUsers = (id: Digest) => readonly string[];
@@ -119,10 +120,7 @@ export class ImageService {
   }
 
   async tag(text: string, name: string): Promise<ImageSummary> {
-    const reference = normalizeReference(name);
-    if (reference.includes('@')) {
-      throw new StrataError('REFERENCE_INVALID', `"${name}" names an image by its digest, and a new name cannot`);
-    }
+    const reference = newName(name);
     return await this.#turns.run('names', async () => await this.#store.tag(this.#store.resolve(text).image.id, reference));
   }
 

@@ -204,6 +204,22 @@ export class LayerStore {
     });
   }
 
+  /** Makes one layer on top of `below` of what several, top first, show together; it is pinned when this resolves. */
+  async addMerged(
+    { chainIds, name }: { readonly chainIds: readonly Digest[]; readonly name: string },
+    below: readonly Digest[],
+    { pin, signal }: { pin: LayerPin; signal: AbortSignal },
+  ): Promise<LayerRecord> {
+    return await this.#inWork(async (work, diff) => {
+      const layers = chainIds.map((chainId) => this.#layout.layerDiff(chainId));
+      const merged = await this.#merge(layers, diff, { overBase: below.length > 0, name, signal });
+      signal.throwIfAborted();
+      const record = layerRecord(merged, below, null);
+      pin.add(record.chainId);
+      return await this.#place(work, record, undefined);
+    });
+  }
+
   async removeUnused(candidates: readonly Digest[], used: ReadonlySet<Digest>): Promise<Digest[]> {
     const removed: Digest[] = [];
     for (const chainId of candidates) {
@@ -250,6 +266,19 @@ export class LayerStore {
     } catch (error) {
       if (signal.aborted) throw new StrataError('CANCELLED', `the copy of ${name} was cancelled`);
       throw fromNative(error, `copy the changes of ${name}`, directoryCodes);
+    }
+  }
+
+  async #merge(
+    layers: readonly string[],
+    diff: string,
+    { name, ...options }: { overBase: boolean; name: string; signal: AbortSignal },
+  ): Promise<AppliedLayer> {
+    try {
+      return await this.#addon.mergeLayers(layers, diff, options);
+    } catch (error) {
+      if (options.signal.aborted) throw new StrataError('CANCELLED', `the squash of ${name} was cancelled`);
+      throw fromNative(error, `merge the layers of ${name}`, directoryCodes);
     }
   }
 

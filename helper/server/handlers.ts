@@ -18,6 +18,7 @@ import type { ImageStore } from '../images/imageStore.ts';
 import type { ImageImports } from '../images/imports.ts';
 import type { ImagePulls } from '../images/pulls.ts';
 import type { ImagePushes } from '../images/pushes.ts';
+import type { ImageSquashes } from '../images/squashes.ts';
 import type { DiskUsageService } from '../layers/diskUsage.ts';
 import type { LayerService } from '../layers/layerService.ts';
 import type { Logger } from '../log.ts';
@@ -49,6 +50,7 @@ export interface Services {
   readonly imageService: ImageService;
   readonly imports: ImageImports;
   readonly contents: ImageContents;
+  readonly squashes: ImageSquashes;
   readonly pulls: ImagePulls;
   readonly loads: ImageLoads;
   readonly saves: ImageSaves;
@@ -276,12 +278,15 @@ function statsHandlers({ registry, sampler }: Services): Part<'stats'> {
   };
 }
 
-function imageHandlers({ images, imageService, imports, pulls, pushes }: Services): Omit<Part<'image'>, ImageArchiveMethod> {
+function imageHandlers({ images, imageService, imports, pulls, pushes, squashes }: Services): Omit<Part<'image'>, ImageArchiveMethod> {
   return {
     'image.list': () => ({ images: images.list() }),
     'image.inspect': ({ image }) => images.details(images.resolve(image).image.id),
     'image.history': ({ image }) => ({ entries: images.history(images.resolve(image).image.id) }),
     'image.tag': async ({ image, reference }) => ({ image: await imageService.tag(image, reference) }),
+    'image.squash': async ({ image, reference, keep, message, created }, _, signal) => ({
+      image: await squashes.squash(image, { reference, keep: keep ?? 0, message, created: created ?? new Date().toISOString() }, signal),
+    }),
     'image.prune': ({ all, untilMs, labels, dryRun }) =>
       imageService.prune({ all: all ?? false, untilMs, labels: labels ?? [], dryRun: dryRun ?? false }),
     'image.openUpload': (_, session) => ({ stream: session.connection.openStream().id }),

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { type Context, print, printJson, withConnection } from '../context.ts';
 import { createdTime } from '../createdTime.ts';
-import { UsageError } from '../values.ts';
+import { parseWithin, UsageError } from '../values.ts';
 
 interface CommitFlags {
   readonly change: string[];
@@ -42,6 +42,35 @@ export function addCommitCommand(program: Command, context: () => Context): void
       );
       if (flags.json === true) printJson(image);
       else print(`${image.id}\n`);
+    });
+}
+
+interface SquashFlags {
+  readonly keep?: string;
+  readonly message?: string;
+  readonly created?: string;
+  readonly json?: true;
+}
+
+export function addSquashCommand(program: Command, context: () => Context): void {
+  program
+    .command('squash')
+    .description('an image of an image, whose layers become one; the image itself stays')
+    .argument('<image>')
+    .argument('[name]', 'of the new image; else it is known by its id')
+    .option('--keep <layers>', 'how many layers at the bottom stay as they are, for instance those of a base that others share')
+    .option('-m, --message <text>', 'for its history')
+    .option('--created <time>', 'when it is to have been made (RFC 3339, or seconds since 1970; else $SOURCE_DATE_EPOCH, else now)')
+    .option('--json', 'as JSON')
+    .action(async (image: string, reference: string | undefined, { keep, message, created, json }: SquashFlags) => {
+      const asked = {
+        ...{ image, reference, message },
+        keep: keep === undefined ? undefined : parseWithin('--keep', keep, { min: 0, max: 1000 }),
+        created: createdTime(created, process.env['SOURCE_DATE_EPOCH']),
+      };
+      const made = (await withConnection(context(), (connection) => connection.request('image.squash', asked))).image;
+      if (json === true) printJson(made);
+      else print(`${made.id}\n`);
     });
 }
 

@@ -33,6 +33,21 @@ export const imageMethods = {
     params: z.strictObject({ image: imageReferenceSchema, reference: z.string().max(512) }),
     result: z.strictObject({ image: imageSummarySchema }),
   }),
+  'image.squash': method({
+    doc: 'Makes an image of an image: its layers, or those above the lowest `keep`, become one that shows the same. The image itself stays.',
+    role: 'control',
+    timeoutMs: LONG_MS,
+    params: z.strictObject({
+      image: imageReferenceSchema,
+      /** Name of the new image; absent: it has none. */
+      reference: z.string().max(512).optional(),
+      keep: z.int().min(0).max(1000).optional(),
+      message: z.string().max(65_536).optional(),
+      /** When it was made; absent: now. */
+      created: z.iso.datetime({ offset: true }).optional(),
+    }),
+    result: z.strictObject({ image: imageSummarySchema }),
+  }),
   'image.prune': method({
     doc: 'Removes images that no container uses: those without a name, or with `all` the others, too. With `dryRun` it only tells what it would remove and free.',
     role: 'control',
