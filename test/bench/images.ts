@@ -1,14 +1,14 @@
 // How fast images come in: unpacked from an OCI layout, pulled from a registry on the loopback; and how fast many are listed.
-import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { ImageLayout } from '../integration/support/imageLayout.ts';
 import { Registry } from '../integration/support/registry.ts';
 import type { Strata } from '../integration/support/strata.ts';
-import { type Contender, isInstalled } from './contenders.ts';
+import { type Bringer, callEngine, compareBringers, run } from './bringers.ts';
+import { isInstalled } from './contenders.ts';
 import type { Engine } from './engines.ts';
 import { type BenchImage, benchImage, imageNames, type LayerCompression } from './imageSet.ts';
-import { printComparison, row } from './rounds.ts';
+import { row } from './rounds.ts';
 import { summarize } from './statistics.ts';
 
 interface ImageBench {
@@ -16,13 +16,6 @@ interface ImageBench {
   readonly engines: readonly Engine[];
   readonly directory: string;
   readonly rounds: number;
-}
-
-/** One way to bring an image in, and to be without it again, which is not measured. */
-interface Bringer {
-  readonly name: string;
-  bring(): Promise<void> | void;
-  forget(): Promise<void> | void;
 }
 
 const compressions: readonly LayerCompression[] = ['gzip', 'zstd'];
@@ -38,41 +31,14 @@ export async function compareImages({ strata, engines, directory, rounds }: Imag
         continue;
       }
       const title = `${name}, ${compression}, ${image.blobs.length} layers`;
-      await compare(`Unpack of an OCI layout: ${title}`, unpackers(image, { strata, engines, directory }), rounds);
+      await compareBringers(`Unpack of an OCI layout: ${title}`, unpackers(image, { strata, engines, directory }), rounds);
       const remote = `${registry.host}/${name}-${compression}:bench`;
       await registry.push(image.layout, 'bench', `${name}-${compression}:bench`);
-      await compare(`Pull from a registry on the loopback: ${title}`, pullers(remote, { strata, engines, directory }), rounds);
+      await compareBringers(`Pull from a registry on the loopback: ${title}`, pullers(remote, { strata, engines, directory }), rounds);
     }
   }
   console.log(row(['\nhelper, most resident MiB', peak.mib().toFixed(0)]));
   await measureList(strata, directory);
-}
-
-/** In turn, each on a file system that was synced and without what was brought before. */
-async function compare(title: string, bringers: readonly Bringer[], rounds: number): Promise<void> {
-  const times = new Map<string, number[]>();
-  let present = bringers;
-  // The first turn, which reads the blobs into the page cache and tells what a peer cannot do at all, does not count.
-  for (let round = -1; round < rounds; round += 1) {
-    for (const bringer of present) {
-      execFileSync('sync');
-      const start = process.hrtime.bigint();
-      try {
-        await bringer.bring();
-      } catch (error) {
-        if (round >= 0 || bringer.name.startsWith('strata')) throw error;
-        console.log(`${bringer.name} is left out: ${error instanceof Error ? error.message.slice(0, 200) : String(error)}`);
-        present = present.filter((other) => other !== bringer);
-        continue;
-      }
-      const elapsed = Number(process.hrtime.bigint() - start) / 1e6;
-      await bringer.forget();
-      if (round >= 0) times.set(bringer.name, [...(times.get(bringer.name) ?? []), elapsed]);
-    }
-  }
-  const contenders: Contender[] = present.map(({ name }) => ({ name, once: () => Promise.resolve(0), close: () => {} }));
-  const others = present.map(({ name }) => name).filter((name) => !name.startsWith('strata'));
-  printComparison(`${title}; ${rounds} rounds, milliseconds`, contenders, times, others);
 }
 
 type Surroundings = Omit<ImageBench, 'rounds'>;
@@ -99,8 +65,8 @@ function unpackers(image: BenchImage, { strata, engines, directory }: Surroundin
   for (const engine of engines.filter(({ name }) => name === 'podman')) {
     list.push({
       name: 'podman pull oci:',
-      bring: () => call(engine, ['pull', '--quiet', `oci:${image.layout}:bench`]),
-      forget: () => call(engine, ['rmi', '--all', '--force']),
+      bring: () => callEngine(engine, ['pull', '--quiet', `oci:${image.layout}:bench`]),
+      forget: () => callEngine(engine, ['rmi', '--all', '--force']),
     });
   }
   return list;
@@ -131,8 +97,8 @@ function pullers(remote: string, { strata, engines, directory }: Surroundings): 
   for (const engine of engines) {
     list.push({
       name: `${engine.name} pull`,
-      bring: () => call(engine, ['pull', '--quiet', ...(engine.name === 'podman' ? ['--tls-verify=false'] : []), remote]),
-      forget: () => call(engine, ['rmi', '--force', remote]),
+      bring: () => callEngine(engine, ['pull', '--quiet', ...(engine.name === 'podman' ? ['--tls-verify=false'] : []), remote]),
+      forget: () => callEngine(engine, ['rmi', '--force', remote]),
     });
   }
   // The one that dockerd has started for itself.
@@ -159,15 +125,6 @@ function pullers(remote: string, { strata, engines, directory }: Surroundings): 
 
 async function removeFromStrata(strata: Strata, reference: string): Promise<void> {
   await strata.connection.request('image.remove', { image: reference });
-}
-
-function run(command: string, args: readonly string[], environment: Record<string, string> = {}): void {
-  execFileSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, ...environment } });
-}
-
-function call({ wrapper, command, environment }: Engine, args: readonly string[]): void {
-  const [program = '', ...rest] = [...wrapper, ...command, ...args];
-  run(program, rest, environment);
 }
 
 /** A request for all images where there are a thousand, each with a config of its own. */

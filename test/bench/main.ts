@@ -1,4 +1,4 @@
-// npm run bench [-- starts execs idle mass phases logs images] [--rounds 60] [--containers 50] [--many 100] [--mib 512] [--no-engines]: how Strata compares
+// npm run bench [-- starts execs idle mass phases logs images commits] [--rounds 60] [--containers 50] [--many 100] [--mib 512] [--no-engines]: how Strata compares
 // with its peers on this machine, now; without a name everything. What is compared runs in turn, round by round, so that a machine
 // that gets slower gets slower for all; read ratios.
 import * as fs from 'node:fs';
@@ -10,6 +10,7 @@ import { containerIdSchema, DEFAULT_LIMITS, type ImageConfig } from '../../helpe
 import { distFile, HelperProcess, type Place } from '../integration/support/helperProcess.ts';
 import { removeCgroupParent } from '../integration/support/leaks.ts';
 import { Strata } from '../integration/support/strata.ts';
+import { compareCommits } from './commits.ts';
 import { CommandContender, type Contender, compile, hybridWrapper, isInstalled, StrataContender, writeBundle } from './contenders.ts';
 import { type Engine, preparePodman, startDocker } from './engines.ts';
 import { compareOciExecs } from './execs.ts';
@@ -22,7 +23,7 @@ import { compareInTurn, printComparison, row } from './rounds.ts';
 import { summarize } from './statistics.ts';
 import { LoopStore } from './store.ts';
 
-const sections = ['starts', 'execs', 'idle', 'mass', 'phases', 'logs', 'images'] as const;
+const sections = ['starts', 'execs', 'idle', 'mass', 'phases', 'logs', 'images', 'commits'] as const;
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -219,10 +220,10 @@ async function tracePhases(store: LoopStore): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  using store = wants('images') ? new LoopStore(10_240, { isWritten: true }) : new LoopStore();
+  using store = wants('images') || wants('commits') ? new LoopStore(10_240, { isWritten: true }) : new LoopStore();
   const timer = compile('timer.c', store.directory);
   const engines: Engine[] = [];
-  const wantsEngines = !options['no-engines'] && (wants('starts') || wants('mass') || wants('logs') || wants('images'));
+  const wantsEngines = !options['no-engines'] && (wants('starts') || wants('mass') || wants('logs') || wants('images') || wants('commits'));
   const warm = await openStrata(placeIn(store.directory, 'warm'), ['--warm', '1-8']);
   try {
     if (wantsEngines) {
@@ -245,6 +246,7 @@ async function main(): Promise<void> {
       // Minutes each: a few tell.
       await compareImages({ strata: warm, engines, directory: store.directory, rounds: Math.min(rounds, 5) });
     }
+    if (wants('commits')) await compareCommits({ strata: warm, engines, directory: store.directory, rounds: Math.min(rounds, 10) });
   } finally {
     for (const engine of engines) await engine.stop();
     await warm.helper.stop();

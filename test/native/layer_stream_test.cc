@@ -212,7 +212,7 @@ TEST_CASE("a file that is still written is read as it grows") {
 }
 
 TEST_CASE("a file that stays too short is waited for until somebody cancels") {
-  const UniqueFd file = memory_file(gzip("half").substr(0, 12));
+  const UniqueFd file = memory_file(gzip("half").substr(0, 5));  // of its header: nothing comes out
   std::atomic<bool> cancelled = false;
   LayerStream stream(file.get(), Compression::kAuto, &cancelled, 1000);
   Thread thread = *Thread::start([&] { cancelled = true; });
