@@ -49,7 +49,7 @@ export async function compareCommits({ strata, engines, directory, rounds }: Com
     callEngine(engine, ['run', '--name', container, ...engine.runOptions, image, 'sh', '-c', change]);
     bringers.push({
       name: `${engine.name} commit`,
-      bring: () => callEngine(engine, ['commit', container, 'bench-committed']),
+      bring: () => callEngine(engine, ['commit', ...(engine.name === 'podman' ? ['--quiet'] : []), container, 'bench-committed']),
       forget: () => callEngine(engine, ['rmi', 'bench-committed']),
     });
   }
