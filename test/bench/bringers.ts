@@ -1,5 +1,6 @@
 // What makes something that has to go again before the next turn, compared.
 import { execFileSync } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Contender } from './contenders.ts';
 import type { Engine } from './engines.ts';
 import { printComparison } from './rounds.ts';
