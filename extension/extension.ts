@@ -18,6 +18,7 @@ import { registerCommands } from './commands/registry.ts';
 import { loginCommands } from './commands/registryLogin.ts';
 import { runCommand } from './commands/run.ts';
 import { shellCommands } from './commands/shell.ts';
+import { squashCommand } from './commands/squash.ts';
 import { Targets } from './commands/targets.ts';
 import { contextKeys } from './contributions/context.ts';
 import { ErrorReporter } from './errors.ts';
@@ -88,6 +89,7 @@ export function activate(context: vscode.ExtensionContext): void {
     ...imageArchiveCommands(services, targets),
     ...bootstrapCommand(services),
     ...commitCommand(services, targets),
+    ...squashCommand(services, targets),
     ...copyCommands(services, targets, layers),
     ...helperCommands(services, () => {
       for (const shown of [containers, images, layers, cgroups, documents]) shown.refresh();

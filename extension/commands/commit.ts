@@ -1,16 +1,15 @@
 import * as vscode from 'vscode';
 import { type ContainerSummary, type MethodResult, type Params, repositoryOf } from '../../helper/protocol/index.ts';
 import { nameOf } from '../model/imageGroups.ts';
-import { judgeReference } from '../model/pullQuestion.ts';
 import { formatBytes } from '../model/units.ts';
 import type { Services } from '../services.ts';
 import { cancellable } from './cancellable.ts';
+import { type Naming, newNameStep, normalizedName, suggestedName } from './newImageName.ts';
 import type { CommandHandlers } from './registry.ts';
 import { type InputStep, type PickItem, runSteps } from './steps.ts';
 import type { Targets } from './targets.ts';
 
-interface CommitState {
-  readonly reference: string;
+interface CommitState extends Naming {
   readonly message: string;
   readonly author: string;
   readonly changes: readonly string[];
@@ -29,10 +28,16 @@ export function commitCommand(services: Services, targets: Targets): Pick<Comman
 }
 
 async function commit({ client }: Services, container: ContainerSummary): Promise<void> {
-  const start: CommitState = { reference: suggestedName(container), message: '', author: '', changes: [], pause: true };
-  const chosen = await runSteps(
+  const start: CommitState = {
+    reference: suggestedName(repositoryOf(container.image), container.name),
+    message: '',
+    author: '',
+    changes: [],
+    pause: true,
+  };
+  const chosen = await runSteps<CommitState>(
     `Commit ${container.name} as Image`,
-    [nameStep, { kind: 'pick', placeholder: 'Enter commits it', items: (state) => formItems(container, state) }],
+    [newNameStep(), { kind: 'pick', placeholder: 'Enter commits it', items: (state) => formItems(container, state) }],
     start,
   );
   if (chosen === undefined) return;
@@ -40,14 +45,14 @@ async function commit({ client }: Services, container: ContainerSummary): Promis
     `Committing ${container.name}…`,
     (signal): Promise<MethodResult<'container.commit'>> => client.request('container.commit', paramsOf(container, chosen), { signal }),
   );
-  const name = nameOf({ image, reference: image.references.find((reference) => reference === normalized(chosen.reference)) });
+  const name = nameOf({ image, reference: image.references.find((reference) => reference === normalizedName(chosen.reference)) });
   void vscode.window.showInformationMessage(`Committed ${container.name} as ${name} (${formatBytes(image.sizeBytes)}).`);
 }
 
 function paramsOf(container: ContainerSummary, { reference, message, author, changes, pause }: CommitState): Params<'container.commit'> {
   return {
     container: container.id,
-    ...(reference === '' ? {} : { reference: normalized(reference) }),
+    ...(reference === '' ? {} : { reference: normalizedName(reference) }),
     ...(message === '' ? {} : { message }),
     ...(author === '' ? {} : { author }),
     ...(changes.length === 0 ? {} : { changes: [...changes] }),
@@ -55,35 +60,12 @@ function paramsOf(container: ContainerSummary, { reference, message, author, cha
   };
 }
 
-/** "debian:web" of the container "web" of debian:12, where that is a name. */
-function suggestedName(container: ContainerSummary): string {
-  const name = `${repositoryOf(container.image)}:${container.name}`;
-  return judgeReference(name).kind === 'valid' ? name : '';
-}
-
-function normalized(text: string): string {
-  const judgement = judgeReference(text);
-  return judgement.kind === 'valid' ? judgement.reference : text;
-}
-
-const nameStep: InputStep<CommitState> = {
-  kind: 'input',
-  ask: ({ reference }) => ({
-    prompt: 'Name of the image: name, name:tag or registry/name:tag. Empty: it has none, and goes by its id.',
-    value: reference,
-  }),
-  read: (text, state) => {
-    const judgement = judgeReference(text);
-    return judgement.kind === 'invalid' ? { problem: judgement.problem } : { next: { ...state, reference: text.trim() } };
-  },
-};
-
 function formItems(container: ContainerSummary, state: CommitState): readonly PickItem<CommitState>[] {
   const isRunning = container.state.kind === 'running' && container.state.paused !== true;
   return [
     {
       label: '$(package) Commit',
-      description: `${container.name} as ${state.reference === '' ? 'an image without a name' : normalized(state.reference)}`,
+      description: `${container.name} as ${state.reference === '' ? 'an image without a name' : normalizedName(state.reference)}`,
       next: state,
     },
     {

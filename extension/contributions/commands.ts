@@ -50,6 +50,7 @@ export const commands = {
   'strata.image.import': { title: 'Import Image…', icon: '$(folder-opened)', needs: 'control' },
   'strata.image.push': { title: 'Push Image…', icon: '$(cloud-upload)', needs: 'control' },
   'strata.image.tag': { title: 'Tag Image…', icon: '$(tag)', needs: 'control' },
+  'strata.image.squash': { title: 'Squash Image…', icon: '$(fold)', needs: 'control' },
   'strata.image.save': { title: 'Save Image to File…', icon: '$(save-as)', needs: 'control' },
   'strata.image.load': { title: 'Load Images from File…', icon: '$(file-zip)', needs: 'control' },
   'strata.image.bootstrap': { title: 'New Debian Image…', needs: 'control' },

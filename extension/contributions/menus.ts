@@ -15,6 +15,7 @@ const isImage = 'viewItem =~ /^image\\b/';
 const isNamedImage = 'viewItem =~ /^image named/';
 const isRepository = 'viewItem =~ /^repository named/';
 const isImages = 'viewItem =~ /^(image|repository)\\b/';
+const isLayered = 'viewItem =~ /^image .*\\blayered\\b/';
 const isOfHub = 'viewItem =~ /^(image|repository) named hub/';
 const isLimitedFigure = `viewItem == ${itemKinds.limitedFigure}`;
 const isMergedEntry = `viewItem =~ /^${itemKinds.mergedEntry}/ && ${contextKeys.layersOf} == container`;
@@ -94,6 +95,7 @@ export const itemMenu: readonly MenuItem[] = [
   { command: 'strata.image.history', when: isImage, group: '3_look@2' },
   { command: 'strata.image.inspect', when: isImage, group: '3_look@3' },
   { command: 'strata.image.tag', when: isImage, group: '4_change@1' },
+  { command: 'strata.image.squash', when: isLayered, group: '4_change@2' },
   { command: 'strata.image.save', when: isImages, group: '4_files@1' },
   { command: 'strata.image.copyName', when: isNamedImage, group: '5_copy@1' },
   { command: 'strata.image.copyId', when: isImage, group: '5_copy@2' },

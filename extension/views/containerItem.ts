@@ -58,6 +58,11 @@ function restartsOf({ restartPolicy, restartCount }: ContainerSummary): string |
   return escapeMarkdown(`${restartCount} so far · ${restartWords(restartPolicy)}`);
 }
 
+/** Of one that an earlier version of Strata runs. */
+function limitationWords({ limitations = [] }: ContainerSummary): string | undefined {
+  return limitations.length === 0 ? undefined : escapeMarkdown(limitations.join('; '));
+}
+
 export function containerTooltip(container: ContainerSummary): vscode.MarkdownString {
   const { state } = container;
   const limits = limitsSummary(container.limits);
@@ -67,6 +72,7 @@ export function containerTooltip(container: ContainerSummary): vscode.MarkdownSt
     ['State', stateWords(container)],
     ['Health', healthSentence(container)],
     ['Why', state.kind === 'exited' && state.exit.code !== 0 ? escapeMarkdown(state.exit.reason) : undefined],
+    ['Until a restart', limitationWords(container)],
     ['Image', codeSpan(container.image)],
     ['Command', container.command.length === 0 ? undefined : codeSpan(joinCommand(container.command))],
     ['Limits', limits === '' ? 'none' : escapeMarkdown(limits)],

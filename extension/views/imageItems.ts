@@ -31,7 +31,11 @@ export function imageItem(named: NamedImage): vscode.TreeItem {
   item.id = `image/${image.id}/${reference ?? ''}`;
   item.description = `${formatBytes(image.sizeBytes)} · ${counted(image.layerCount, 'layer')}`;
   item.iconPath = new vscode.ThemeIcon('package');
-  item.contextValue = [itemKinds.image, ...(reference === undefined ? [] : ['named', ...hubFlag(reference)])].join(' ');
+  item.contextValue = [
+    itemKinds.image,
+    ...(reference === undefined ? [] : ['named', ...hubFlag(reference)]),
+    ...(image.layerCount > 1 ? ['layered'] : []),
+  ].join(' ');
   item.accessibilityInformation = { label: `Image ${name}, ${item.description}` };
   return item;
 }

@@ -11,6 +11,7 @@ import {
 } from '../protocol/index.ts';
 import type { ContainerPaths } from '../store/layout.ts';
 import type { Attachments } from './attachments.ts';
+import { limitationsOf } from './limitations.ts';
 import type { LogPump } from './logs/pump.ts';
 import type { ContainerPlan } from './plan.ts';
 import type { ContainerRecord } from './record.ts';
@@ -142,6 +143,7 @@ export class Container {
 
   summary(): ContainerSummary {
     const { record } = this;
+    const limitations = limitationsOf(this);
     return {
       id: record.id,
       name: record.name,
@@ -158,6 +160,7 @@ export class Container {
       restartCount: this.restarts.count,
       labels: record.options.labels ?? {},
       limits: record.limits,
+      ...(limitations.length === 0 ? {} : { limitations }),
       revision: this.#revision,
     };
   }

@@ -156,6 +156,27 @@ describe('the images view and its commands', () => {
     await page.pressDialogButton('Cancel');
   });
 
+  test('Squash Image makes one layer of several', async () => {
+    const { page } = session;
+    const connection = await session.helper().connect();
+    const source = { kind: 'ociLayout', path: join(workspace, 'layout'), name: 'app' } as const;
+    await connection.request('image.import', { source, reference: 'registry.example.com/team/app:2' });
+    await page.chooseFromContextMenu(page.imageRow('registry.example.com/team/app:2'), 'Squash Image…');
+    await page.quickPickRows().filter({ hasText: 'All 2 layers become one' }).waitFor();
+    await page.screenshot('squash-dark');
+    await page.pick('All 2 layers become one');
+    await page.page.getByText('Name of the image').first().waitFor();
+    expect(await page.quickInput.inputValue()).toBe('registry.example.com/team/app:squashed');
+    await page.answer('registry.example.com/team/app:flat');
+    const row = page.imageRow('registry.example.com/team/app:flat');
+    await row.waitFor();
+    await page.rowDescription(row).getByText('879 KiB · 1 layer').waitFor();
+    const { config } = await connection.request('image.inspect', { image: 'registry.example.com/team/app:flat' });
+    connection.close();
+    expect(config.rootfs.diff_ids).toHaveLength(1);
+    await page.clearToasts();
+  });
+
   test('Show Disk Usage and Show Image History', async () => {
     const { page } = session;
     await page.runCommand('Strata: Show Disk Usage');

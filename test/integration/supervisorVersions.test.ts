@@ -50,7 +50,9 @@ describe('a supervisor of the version before', () => {
     expect((await ask(id, 'sessions', {})).error?.code).toBe('INVALID_REQUEST');
     await strata.helper.crash();
     await strata.restart();
-    expect((await strata.find(id)).state.kind).toBe('running');
+    const found = await strata.find(id);
+    expect(found.state.kind).toBe('running');
+    expect(found.limitations).toContain('its health is not checked');
     expect((await strata.exec(id, ['echo', 'works'])).stdout).toBe('works\n');
     const refused = await failure(strata.connection.request('container.exec', { container: id, command: ['true'], detach: true }));
     expect(refused.code).toBe('FEATURE_MISSING');
@@ -68,6 +70,7 @@ describe('a supervisor of the version before', () => {
       health: { status: 'starting' },
       limitations: [],
     });
+    expect(await strata.find(id)).not.toHaveProperty('limitations');
     expect(await strata.cli(['exec', '-d', id, 'sleep', '505'])).toMatchObject({ status: 0 });
   });
 });

@@ -58,6 +58,9 @@ export type HealthDetails = z.infer<typeof healthDetailsSchema>;
 /** Longer command lines are cut off in what lists and events carry; `inspect` has the whole one as `process.args`. */
 export const maxSummaryCommandLength = 4096;
 
+/** What cannot be done for it as long as it runs, because an earlier version of Strata started it: a restart does away with them. */
+const limitationsSchema = z.array(z.string());
+
 /** What a list shows. Its `revision` grows with each change of this container. */
 export const containerSummarySchema = z.strictObject({
   id: containerIdSchema,
@@ -79,6 +82,8 @@ export const containerSummarySchema = z.strictObject({
   restartCount: z.int().min(0),
   labels: z.record(z.string(), z.string()),
   limits: limitsSchema,
+  /** Absent: none. */
+  limitations: limitationsSchema.optional(),
   revision: z.int(),
 });
 export type ContainerSummary = z.infer<typeof containerSummarySchema>;
@@ -223,8 +228,8 @@ export const containerDetailsSchema = containerSummarySchema.extend({
   /** pid of the supervisor; null while none runs. */
   supervisorPid: z.int().nullable(),
   execSessions: z.array(execSessionSchema),
-  /** What cannot be done for it as long as it runs, because an earlier version of Strata started it: a restart does away with them. */
-  limitations: z.array(z.string()),
+  /** Also where there are none. */
+  limitations: limitationsSchema,
 });
 export type ContainerDetails = z.infer<typeof containerDetailsSchema>;
 
