@@ -15,6 +15,7 @@ interface CommitBench {
 
 const image = 'bench-files';
 const container = 'bench-changed';
+const committed = 'bench-committed';
 const directories = 100;
 const filesEach = 1000;
 const changedDirectories = 10;
@@ -25,21 +26,29 @@ export async function compareCommits({ strata, engines, directory, rounds }: Com
   const { connection } = strata;
   await connection.request('image.import', { source: { kind: 'directory', path: rootfs }, reference: image });
   const { id } = await strata.run({ image, name: container, command: ['sh', '-c', change] });
-  const bringers: Bringer[] = [
-    {
-      name: 'strata commit',
-      bring: async () => {
-        await connection.request('container.commit', { container, reference: 'bench-committed' });
-      },
-      forget: async () => {
-        await connection.request('image.remove', { image: 'bench-committed' });
-      },
-    },
+  const commit = async (): Promise<void> => {
+    await connection.request('container.commit', { container, reference: committed });
+  };
+  const forget = async (): Promise<void> => {
+    await connection.request('image.remove', { image: committed });
+  };
+  const upper = path.join(strata.place.root, 'containers', id, 'upper');
+  const commits: Bringer[] = [
+    { name: 'strata commit', bring: commit, forget },
     {
       name: 'floor: tar of the upper',
-      bring: () =>
-        run('bash', ['-c', 'tar -c -C "$UPPER" . | cat >/dev/null'], { UPPER: path.join(strata.place.root, 'containers', id, 'upper') }),
+      bring: () => run('bash', ['-c', 'tar -c -C "$UPPER" . | cat >/dev/null'], { UPPER: upper }),
       forget: () => {},
+    },
+  ];
+  const runs: Bringer[] = [
+    {
+      name: 'strata commit and run',
+      bring: async () => {
+        await commit();
+        await strata.run({ image: committed, command: ['true'], autoRemove: true });
+      },
+      forget,
     },
   ];
   const archive = path.join(directory, 'rootfs.tar');
@@ -47,16 +56,24 @@ export async function compareCommits({ strata, engines, directory, rounds }: Com
   for (const engine of engines) {
     callEngine(engine, ['import', archive, image]);
     callEngine(engine, ['run', '--name', container, ...engine.runOptions, image, 'sh', '-c', change]);
-    bringers.push({
-      name: `${engine.name} commit`,
-      bring: () => callEngine(engine, ['commit', ...(engine.name === 'podman' ? ['--quiet'] : []), container, 'bench-committed']),
-      forget: () => callEngine(engine, ['rmi', 'bench-committed']),
+    const commitBy = (): void => callEngine(engine, ['commit', ...(engine.name === 'podman' ? ['--quiet'] : []), container, committed]);
+    const forgetBy = (): void => callEngine(engine, ['rmi', committed]);
+    commits.push({ name: `${engine.name} commit`, bring: commitBy, forget: forgetBy });
+    runs.push({
+      name: `${engine.name} commit and run`,
+      bring: () => {
+        commitBy();
+        callEngine(engine, ['run', '--rm', ...engine.runOptions, committed, 'true']);
+      },
+      forget: forgetBy,
     });
   }
   fs.rmSync(archive);
   fs.rmSync(rootfs, { recursive: true });
-  const title = `Commit of a container that changed ${changedDirectories * filesEach} of ${directories * filesEach} files`;
-  await compareBringers(title, bringers, rounds);
+  const what = `of a container that changed ${changedDirectories * filesEach} of ${directories * filesEach} files`;
+  await compareBringers(`Commit ${what}`, commits, rounds);
+  // A commit of strata is unpacked after its answer: the first container waits for that.
+  await compareBringers(`Commit ${what}, and a container of it`, runs, rounds);
 }
 
 /** Busybox, and files of 1 to 2 KB. */
