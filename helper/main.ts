@@ -120,7 +120,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const exits = new ExitRecords({ files, log });
   const health = new ContainerHealth({ files, hub, log });
   const launcher = new Launcher({
-    layout,
+    layers,
     addon,
     files,
     exits,
@@ -141,7 +141,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const endings = new ContainerEndings({ factory, launcher, pauses, hub, log });
   const turns = new KeyedMutex<ContainerId>();
   const drafts = new ContainerDrafts({ files, registry, images, factory, host: facts.capacity, log });
-  const copies = new ContainerCopies({ turns, registry, drafts, endings, layout, runtime: args.runtime, hub, log });
+  const copies = new ContainerCopies({ turns, registry, drafts, endings, layers, layout, runtime: args.runtime, hub, log });
   const stops = new ContainerStops({ turns, files, endings, pauses, restarts, hub, log });
   const orders = new RestartOrders({ files, stops, hub, log, bootId: facts.bootId });
   const commits = new ContainerCommits({ turns, registry, drafts, endings, copies, pauses, layers, images: imageService });
@@ -214,7 +214,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     warnings: () => [...warnings, ...images.damaged().map(damagedWarning)],
   });
   const counter = new UsageCounter(addon);
-  const layerService = new LayerService({ layout, addon, registry, images, layers, counter });
+  const layerService = new LayerService({ addon, registry, images, layers, counter });
   const diskUsage = new DiskUsageService({ content, images, layers, registry, counter });
   const handlers = createHandlers({
     version: VERSION,
@@ -266,6 +266,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
       sampler.close();
       await copies.close();
       await pool.close();
+      await layers.close();
       // A disk that hangs must not keep the helper from its end.
       await within(history.close(), historyEndMs);
       for (const lock of locks) lock.release();

@@ -3,7 +3,7 @@ import type { ImageService } from '../images/imageService.ts';
 import { applyInstructions, type RuntimeConfig } from '../images/instructions.ts';
 import type { LayerStore } from '../images/layerStore.ts';
 import { newName } from '../images/reference.ts';
-import type { ContainerId, CreateOptions, ImageConfig, ImageSummary } from '../protocol/index.ts';
+import type { ContainerId, CreateOptions, Digest, ImageConfig, ImageSummary } from '../protocol/index.ts';
 import { KeyedMutex } from '../store/mutex.ts';
 import type { Container } from './container.ts';
 import { type ContainerCopies, ownFiles } from './copies.ts';
@@ -66,7 +66,8 @@ export class ContainerCommits {
     const reference = request.reference === undefined ? undefined : newName(request.reference);
     const image = this.#drafts.imageOf(container.record);
     const config = applyInstructions(committedConfig(container.record.options, image.config), request.changes);
-    return await this.#images.assemble({ reference, came: 'commit' }, async (pin, chain) => {
+    let made: Digest | undefined;
+    const summary = await this.#images.assemble({ reference, came: 'commit' }, async (pin, chain) => {
       for (const chainId of image.chainIds) pin.add(chainId);
       chain.push(...image.chainIds);
       const layer = await this.#commits.run(container.id, () =>
@@ -75,12 +76,16 @@ export class ContainerCommits {
           return await this.#layers.addCopy(source, chain, { pin, signal: AbortSignal.any([signal, removed]) });
         }),
       );
+      made = layer?.chainId;
       if (layer !== undefined) chain.push(layer.chainId);
       const { args } = container.plan.config.process;
       const step = { created: request.created, createdBy: args.join(' '), author: request.author, comment: request.message };
-      const made = childConfig(image.config, config, layer?.diffId, step);
-      return { configBytes: configBytesOf(made), config: made };
+      const child = childConfig(image.config, config, layer?.diffId, step);
+      return { configBytes: configBytesOf(child), config: child };
     });
+    // Only now: it would take the disk from what the answer waits for.
+    if (made !== undefined) this.#layers.unpackSoon(made);
+    return summary;
   }
 
   /** Nothing writes to its upper while `read` runs, unless `changes` says that its processes go on. */

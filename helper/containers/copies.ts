@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { EventHub } from '../events/hub.ts';
 import { type Attributes, containerSubject } from '../events/subjects.ts';
+import type { LayerStore } from '../images/layerStore.ts';
 import type { Logger } from '../log.ts';
 import { Channel, type ContainerId, type Copied, type PathStat, StrataError } from '../protocol/index.ts';
 import type { Layout } from '../store/layout.ts';
@@ -45,6 +46,7 @@ export class ContainerCopies {
   readonly #registry: ContainerRegistry;
   readonly #drafts: ContainerDrafts;
   readonly #endings: ContainerEndings;
+  readonly #layers: LayerStore;
   readonly #layout: Layout;
   readonly #runtime: string;
   readonly #hub: EventHub;
@@ -58,6 +60,7 @@ export class ContainerCopies {
     registry: ContainerRegistry;
     drafts: ContainerDrafts;
     endings: ContainerEndings;
+    layers: LayerStore;
     layout: Layout;
     runtime: string;
     hub: EventHub;
@@ -67,6 +70,7 @@ export class ContainerCopies {
     this.#registry = options.registry;
     this.#drafts = options.drafts;
     this.#endings = options.endings;
+    this.#layers = options.layers;
     this.#layout = options.layout;
     this.#runtime = options.runtime;
     this.#hub = options.hub;
@@ -109,7 +113,7 @@ export class ContainerCopies {
     const entered = { copy: this.#tidied(container, copy) };
     let request: ArchiveRequest;
     try {
-      request = { action: 'changes', upper: container.paths.upper, lower: this.#lower(container) };
+      request = { action: 'changes', upper: container.paths.upper, lower: await this.#lower(container) };
     } catch (error) {
       entered.copy.leave();
       throw error;
@@ -214,16 +218,16 @@ export class ContainerCopies {
       if (signal.aborted || container.state.kind === 'running') return undefined;
       await this.#endings.supervisorGone(container);
       if (signal.aborted) return undefined;
-      const view = this.#stoppedView(container, kind);
+      const view = await this.#stoppedView(container, kind);
       const copy = this.#gate(container).tryEnter(kind);
       return copy && { copy: this.#tidied(container, copy), view };
     });
   }
 
-  #stoppedView(container: Container, kind: 'reading' | 'writing'): ArchiveView {
+  async #stoppedView(container: Container, kind: 'reading' | 'writing'): Promise<ArchiveView> {
     const { paths, plan } = container;
     const { uidMappings, gidMappings } = plan.config.linux;
-    const lower = this.#lower(container);
+    const lower = await this.#lower(container);
     const overlay =
       kind === 'reading'
         ? { lower: [paths.upper, ...lower] }
@@ -231,9 +235,9 @@ export class ContainerCopies {
     return { overlay, uidMappings, gidMappings, privatePlace: this.#layout.copyPlace };
   }
 
-  #lower(container: Container): string[] {
+  async #lower(container: Container): Promise<string[]> {
     const { chainIds } = this.#drafts.imageOf(container.record);
-    return [container.paths.init, ...chainIds.toReversed().map((chainId) => this.#layout.layerDiff(chainId))];
+    return [container.paths.init, ...(await this.#layers.directories(chainIds.toReversed()))];
   }
 
   #gate({ id }: Container): CopyGate {

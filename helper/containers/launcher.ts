@@ -1,11 +1,11 @@
 import type { EventHub } from '../events/hub.ts';
 import { containerSubject } from '../events/subjects.ts';
 import type { Image } from '../images/imageStore.ts';
+import type { LayerStore } from '../images/layerStore.ts';
 import type { Logger } from '../log.ts';
 import type { Addon } from '../native/addon.ts';
 import { fromSupervisor } from '../native/errors.ts';
 import { DEFAULT_LOG_LIMITS, type Exit, StrataError, type TerminalSize } from '../protocol/index.ts';
-import type { Layout } from '../store/layout.ts';
 import { Attachments, type Joining } from './attachments.ts';
 import type { ByteStream } from './byteStream.ts';
 import type { Container } from './container.ts';
@@ -61,7 +61,7 @@ export const lostReason = 'its supervisor ended unexpectedly';
  * or run directory.
  */
 export class Launcher {
-  readonly #layout: Layout;
+  readonly #layers: LayerStore;
   readonly #addon: Addon;
   readonly #files: ContainerFiles;
   readonly #exits: ExitRecords;
@@ -79,7 +79,7 @@ export class Launcher {
   readonly #losses = new Map<Container, Promise<void>>();
 
   constructor(options: {
-    layout: Layout;
+    layers: LayerStore;
     addon: Addon;
     files: ContainerFiles;
     exits: ExitRecords;
@@ -92,7 +92,7 @@ export class Launcher {
     /** Something began to run. */
     onRunning: (container: Container) => void;
   }) {
-    this.#layout = options.layout;
+    this.#layers = options.layers;
     this.#addon = options.addon;
     this.#files = options.files;
     this.#exits = options.exits;
@@ -197,7 +197,7 @@ export class Launcher {
     const params = {
       config: plan.config,
       overlay: {
-        lower: [paths.init, ...image.chainIds.toReversed().map((chainId) => this.#layout.layerDiff(chainId))],
+        lower: [paths.init, ...(await this.#layers.directories(image.chainIds.toReversed()))],
         upper: paths.upper,
         work: paths.work,
         // What is thrown away with the container needs no sync at unmount.

@@ -7,7 +7,8 @@ import type { Layout } from '../store/layout.ts';
 import { KeyedMutex } from '../store/mutex.ts';
 import type { ContentStore } from './contentStore.ts';
 import type { ImageNaming, ImageStore } from './imageStore.ts';
-import type { LayerPin, LayerStore } from './layerStore.ts';
+import type { LayerPin } from './layerPins.ts';
+import type { LayerStore } from './layerStore.ts';
 import type { Descriptor } from './manifest.ts';
 import type { BlobRecord, ImageRecord } from './records.ts';
 import { newName } from './reference.ts';
@@ -84,12 +85,14 @@ export class ImageService {
       // A disk that became read-only must not keep anybody from what runs.
       this.#log.warn({ err: error }, 'cannot remove what a crash left of imports; the next start tries again');
     }
+    this.#layers.unpackAllSoon();
   }
 
   /** Nothing is under way yet, so what no image names is of no use. */
   async #sweep(): Promise<void> {
     for (const name of await readdir(this.#layout.temporary)) await this.#addon.removeTree(join(this.#layout.temporary, name));
-    await this.#layers.removeUnused(this.#layers.all(), this.#store.usedLayers());
+    const used = this.#store.usedLayers();
+    await this.#layers.removeUnused(this.#layers.all(), () => used);
     await this.#content.removeUnused(new Set([...this.#store.usedBlobs(), ...this.#layers.usedBlobs()]));
   }
 
@@ -115,7 +118,7 @@ export class ImageService {
       return await use(pin, chain);
     } finally {
       pin.release();
-      await this.#layers.removeUnused(chain.toReversed(), this.#store.usedLayers());
+      await this.#layers.removeUnused(chain.toReversed(), () => this.#store.usedLayers());
     }
   }
 

@@ -244,7 +244,7 @@ export class ImageStore {
     }
     await this.#content.remove(id);
     if (manifest !== undefined && !this.usedBlobs().has(manifest)) await this.#content.remove(manifest);
-    await this.#layers.removeUnused(chainIds.toReversed(), this.usedLayers());
+    await this.#layers.removeUnused(chainIds.toReversed(), () => this.usedLayers());
   }
 
   /** Of all images, those that cannot be read too. */

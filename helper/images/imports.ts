@@ -7,7 +7,8 @@ import { type Digest, digestSchema, type ImageConfig, type ImageSummary, normali
 import type { Layout } from '../store/layout.ts';
 import type { ImageLoads } from './archives/imageLoads.ts';
 import type { ImageService } from './imageService.ts';
-import type { LayerSource, LayerStore } from './layerStore.ts';
+import type { LayerSource } from './layerMaking.ts';
+import type { LayerStore } from './layerStore.ts';
 import { imageArchitecture } from './platforms.ts';
 
 /** What a client sends as an archive: chunks until the end. */
@@ -88,7 +89,8 @@ export class ImageImports {
 
   /** An archive of images is no root file system: taken for one it would make an image in which nothing can start. */
   async #requireRootfs(chainId: Digest, name: string): Promise<void> {
-    const { entries } = await this.#addon.listLayer(this.#layout.layerDiff(chainId), '/');
+    const directory = await this.#layers.directory(chainId);
+    const { entries } = await this.#addon.listLayer(directory, '/');
     const names = new Set(entries.map((entry) => entry.name));
     if (names.has('oci-layout')) {
       throw new StrataError('IMAGE_INVALID', `${name} holds an OCI image layout, not a root file system`, {

@@ -40,7 +40,8 @@ export class LayerBlobs {
   async #make({ chainId, diffId }: LayerRecord, signal: AbortSignal): Promise<BlobRecord> {
     const path = join(this.#layout.temporary, `blob-${randomBytes(8).toString('hex')}`);
     try {
-      const packed = await this.#pack(this.#layout.layerDiff(chainId), path, signal);
+      const directory = await this.#layers.directory(chainId);
+      const packed = await this.#pack(directory, path, signal);
       if (packed.diffId !== diffId) {
         throw new StrataError('IMAGE_INVALID', `the files of layer ${diffId} are not what it was made of`, {
           hint: 'An early version of Strata imported it, or something changed them on disk: make or import the image again.',

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { constants, copyFile, mkdir, open, readdir, rename, stat } from 'node:fs/promises';
+import { mkdir, readdir, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../log.ts';
 import type { Addon, AppliedLayer } from '../native/addon.ts';
@@ -9,74 +9,55 @@ import { Slots } from '../slots.ts';
 import { syncDirectory } from '../store/atomicFile.ts';
 import { GroupSync } from '../store/groupSync.ts';
 import type { Layout } from '../store/layout.ts';
+import { KeyedMutex } from '../store/mutex.ts';
 import { readRecord, writeRecordDurable, writeRecordVolatile } from '../store/record.ts';
 import { type ContentStore, chainIdsOf } from './contentStore.ts';
+import {
+  type BlobToKeep,
+  type DirectorySource,
+  type ExpectedLayer,
+  LayerMaking,
+  type LayerSource,
+  ownFile,
+  requireExpected,
+} from './layerMaking.ts';
+import { type LayerPin, LayerPins } from './layerPins.ts';
+import { PackedLayers, packBounds } from './packedLayers.ts';
 import { type BlobRecord, type LayerRecord, layerFormat } from './records.ts';
-
-export interface LayerSource {
-  /** A path of the host, or a descriptor that is read to its end. */
-  readonly archive: string | number;
-  /** For messages. */
-  readonly name: string;
-  /** Somebody still writes to the file; it is read as it grows. */
-  readonly growing?: { readonly sizeBytes: number /** It has all its bytes, and its writer is done. */; readonly whole: Promise<void> };
-  /** Whether .wh. names delete: so in a layer of an image, not in the tar of a root file system. */
-  readonly whiteouts: boolean;
-}
-
-export interface DirectorySource {
-  readonly directory: string;
-  /** For messages. */
-  readonly name: string;
-  /** Others may write to it meanwhile. */
-  readonly changes: boolean;
-  /** Paths in it ("etc/hosts") that are no part of the layer. */
-  readonly leftOut: readonly string[];
-}
-
-/** The file that an archive is, to be kept as the layer's blob: moved there, copied from where others may write, or held there already. */
-export interface BlobToKeep {
-  readonly mediaType: string;
-  readonly take: 'move' | 'copy' | 'held';
-}
-
-/** What an archive must turn out to be: its own digest and that of the tar in it. */
-export interface ExpectedLayer {
-  /** undefined: nobody has said it. */
-  readonly digest: Digest | undefined;
-  readonly diffId: Digest;
-}
 
 /** One more than a pull downloads at once, so that what is here is unpacked while others wait for their registry. Each has three threads and 2 MiB. */
 const unpacksAtOnce = 4;
 
-/** Holds layers against removal while an import builds on them. */
-export interface LayerPin {
-  add(chainId: Digest): void;
-  release(): void;
-}
-
 /**
- * Unpacked layers, `layers/<chainId>/{diff,layer.json}`.
+ * Layers, unpacked in `layers/<chainId>/{diff,layer.json}`, or packed still (PackedLayers).
  *
  * Invariants: a directory below `layers` is complete (it was renamed there as a whole); a layer is only removed when no
- * image names it and nobody has it pinned.
+ * image names it and nobody has it pinned. What happens to one layer's place happens one after the other.
  */
 export class LayerStore {
   readonly #layout: Layout;
   readonly #addon: Addon;
+  readonly #making: LayerMaking;
+  readonly #packed: PackedLayers;
   readonly #content: ContentStore;
   readonly #log: Logger;
   readonly #unpacks = new Slots(unpacksAtOnce);
+  readonly #turns = new KeyedMutex<Digest>();
   readonly #syncs: GroupSync;
   readonly #records = new Map<Digest, LayerRecord>();
-  readonly #pins = new Map<Digest, number>();
+  readonly #pins = new LayerPins();
 
   constructor(options: { layout: Layout; addon: Addon; content: ContentStore; log: Logger }) {
     this.#layout = options.layout;
     this.#addon = options.addon;
+    this.#making = new LayerMaking(options.addon);
     this.#content = options.content;
     this.#log = options.log;
+    this.#packed = new PackedLayers({
+      layout: options.layout,
+      log: options.log,
+      unpack: async (record, tar, signal) => await this.#unpack(record, tar, signal),
+    });
     this.#syncs = new GroupSync(async () => await this.#addon.syncFileSystem(this.#layout.layers));
   }
 
@@ -88,6 +69,20 @@ export class LayerStore {
       const record = await this.#readRecord(chainId.data);
       if (record !== undefined) this.#records.set(chainId.data, record);
     }
+    for (const record of await this.#packed.open()) {
+      // A crash after it was unpacked leaves both.
+      if (this.#records.has(record.chainId)) await this.#packed.forget(record.chainId);
+      else this.#records.set(record.chainId, record);
+    }
+  }
+
+  /** What an earlier helper committed and did not come to unpack is unpacked now. */
+  unpackAllSoon(): void {
+    for (const chainId of this.#packed.chainIds()) this.#packed.unpackSoon(chainId);
+  }
+
+  async close(): Promise<void> {
+    await this.#packed.close();
   }
 
   /** One that cannot be read costs its images, not the start; the directory may be in use and is nobody's to remove. */
@@ -117,6 +112,19 @@ export class LayerStore {
     return [...this.#records.keys()];
   }
 
+  /** Their directories, in the order asked for. One that was committed just now is unpacked first. */
+  async directories(chainIds: readonly Digest[]): Promise<string[]> {
+    if (!this.#packed.isEmpty) await Promise.all(chainIds.map(async (chainId) => await this.#packed.unpacked(chainId)));
+    return chainIds.map((chainId) => this.#layout.layerDiff(chainId));
+  }
+
+  /** The directory of one, for people who name it. */
+  async directory(chainId: Digest): Promise<string> {
+    const { chainId: known } = this.require(chainId);
+    await this.#packed.unpacked(known);
+    return this.#layout.layerDiff(known);
+  }
+
   /** Layers of equal content over different ones share their blob. */
   usedBlobs(): Set<Digest> {
     return new Set([...this.#records.values()].flatMap(({ blob }) => (blob === null ? [] : [blob.digest])));
@@ -130,20 +138,7 @@ export class LayerStore {
   }
 
   pin(): LayerPin {
-    const held: Digest[] = [];
-    return {
-      add: (chainId) => {
-        held.push(chainId);
-        this.#pins.set(chainId, (this.#pins.get(chainId) ?? 0) + 1);
-      },
-      release: () => {
-        for (const chainId of held.splice(0)) {
-          const left = (this.#pins.get(chainId) ?? 1) - 1;
-          if (left === 0) this.#pins.delete(chainId);
-          else this.#pins.set(chainId, left);
-        }
-      },
-    };
+    return this.#pins.pin();
   }
 
   /**
@@ -156,13 +151,15 @@ export class LayerStore {
     below: readonly Digest[],
     options: { pin: LayerPin; signal: AbortSignal; expected?: ExpectedLayer; keep?: BlobToKeep; foreign?: true | undefined },
   ): Promise<LayerRecord> {
-    return await this.#inWork(async (work, diff) => {
+    return await this.#inWork(async (work) => {
+      const diff = await newDiff(work);
       const file = options.keep === undefined ? undefined : await ownFile(source, options.keep.take, work);
       const unpacked = await this.#unpacks.run(
-        async () => await this.#apply({ ...source, archive: file ?? source.archive }, diff, options.signal),
+        async () => await this.#making.apply({ ...source, archive: file ?? source.archive }, diff, options.signal),
       );
       await source.growing?.whole;
-      const applied = options.foreign === true ? { ...unpacked, diffId: await this.#canonicalDiffId(diff, options.signal) } : unpacked;
+      const applied =
+        options.foreign === true ? { ...unpacked, diffId: await this.#making.canonicalDiffId(diff, options.signal) } : unpacked;
       options.signal.throwIfAborted();
       if (options.expected !== undefined) requireExpected(applied, options.expected, source.name);
       const blob = options.keep === undefined ? null : blobRecord(applied, options.keep.mediaType);
@@ -172,14 +169,12 @@ export class LayerStore {
     });
   }
 
-  /** `diff` is an empty directory in `work`; what is left of `work` is removed. */
-  async #inWork<T>(make: (work: string, diff: string) => Promise<T>): Promise<T> {
+  /** `work` is an empty directory; what is left of it is removed. */
+  async #inWork<T>(make: (work: string) => Promise<T>): Promise<T> {
     const work = join(this.#layout.temporary, `layer-${randomBytes(8).toString('hex')}`);
-    const diff = join(work, 'diff');
-    // 0755: the layer's root is the container's "/", unless the archive says otherwise.
-    await mkdir(diff, { recursive: true, mode: 0o755 });
+    await mkdir(work, { mode: 0o755 });
     try {
-      return await make(work, diff);
+      return await make(work);
     } finally {
       await this.#removeTree(work);
     }
@@ -187,20 +182,54 @@ export class LayerStore {
 
   /**
    * Copies a directory that overlay uses as a layer (a container's upper) on top of `below`; the layer is pinned when this resolves. Undefined where
-   * there is nothing in it, and its root is as a new container's.
+   * there is nothing in it, and its root is as a new container's. A layer that is not large stays packed until somebody needs it, or unpackSoon.
    */
   async addCopy(
     source: DirectorySource,
     below: readonly Digest[],
     { pin, signal }: { pin: LayerPin; signal: AbortSignal },
   ): Promise<LayerRecord | undefined> {
-    return await this.#inWork(async (work, diff) => {
-      const copied = await this.#copy(source, diff, signal);
+    return await this.#inWork(async (work) => {
+      const packed = await this.#making.pack(source, this.#packed.tarIn(work), packBounds, signal);
       signal.throwIfAborted();
-      if (copied.entries === 1 && (await isNewRoot(diff))) return undefined;
-      const record = layerRecord(copied, below, null);
+      const made = packed ?? (await this.#making.copy(source, await newDiff(work), signal));
+      signal.throwIfAborted();
+      if (made.entries === 1 && (await isNewRoot(source.directory))) return undefined;
+      const record = layerRecord(made, below, null);
       pin.add(record.chainId);
-      return await this.#place(work, record, undefined);
+      return packed === undefined ? await this.#place(work, record, undefined) : await this.#placePacked(work, record);
+    });
+  }
+
+  async #placePacked(work: string, record: LayerRecord): Promise<LayerRecord> {
+    return await this.#turns.run(record.chainId, async () => {
+      const known = this.#records.get(record.chainId);
+      if (known !== undefined) return known;
+      await keeping(record, async () => await this.#packed.add(work, record));
+      this.#records.set(record.chainId, record);
+      return record;
+    });
+  }
+
+  /** Begins to unpack what of it is packed still. */
+  unpackSoon(chainId: Digest): void {
+    this.#packed.unpackSoon(chainId);
+  }
+
+  async #unpack(record: LayerRecord, tar: string, signal: AbortSignal): Promise<void> {
+    await this.#inWork(async (work) => {
+      const source = { archive: tar, name: `layer ${record.diffId}`, whiteouts: true };
+      const diff = await newDiff(work);
+      const applied = await this.#unpacks.run(async () => await this.#making.apply(source, diff, signal));
+      signal.throwIfAborted();
+      requireExpected(applied, { digest: undefined, diffId: record.diffId }, source.name);
+      await keeping(record, async () => {
+        await this.#syncWork(work, record);
+        await this.#turns.run(record.chainId, async () => {
+          // A pull may have brought it meanwhile, or its image was removed.
+          if (this.#packed.has(record.chainId)) await this.#placeDirectory(work, record);
+        });
+      });
     });
   }
 
@@ -210,9 +239,12 @@ export class LayerStore {
     below: readonly Digest[],
     { pin, signal }: { pin: LayerPin; signal: AbortSignal },
   ): Promise<LayerRecord> {
-    return await this.#inWork(async (work, diff) => {
-      const layers = chainIds.map((chainId) => this.#layout.layerDiff(chainId));
-      const merged = await this.#merge(layers, diff, { overBase: below.length > 0, name, signal });
+    return await this.#inWork(async (work) => {
+      const merged = await this.#making.merge(await this.directories(chainIds), await newDiff(work), {
+        overBase: below.length > 0,
+        name,
+        signal,
+      });
       signal.throwIfAborted();
       const record = layerRecord(merged, below, null);
       pin.add(record.chainId);
@@ -220,66 +252,29 @@ export class LayerStore {
     });
   }
 
-  async removeUnused(candidates: readonly Digest[], used: ReadonlySet<Digest>): Promise<Digest[]> {
-    const removed: Digest[] = [];
+  /** `used` is asked again for each: an image may have come meanwhile. */
+  async removeUnused(candidates: readonly Digest[], used: () => ReadonlySet<Digest>): Promise<void> {
+    const isUnused = (chainId: Digest): boolean => this.#records.has(chainId) && !this.#pins.has(chainId) && !used().has(chainId);
     for (const chainId of candidates) {
-      const record = this.#records.get(chainId);
-      if (record === undefined || used.has(chainId) || this.#pins.has(chainId)) continue;
-      this.#records.delete(chainId);
+      if (!isUnused(chainId)) continue;
+      await this.#packed.settle(chainId);
+      await this.#turns.run(chainId, async () => {
+        if (isUnused(chainId)) await this.#remove(chainId);
+      });
+    }
+  }
+
+  async #remove(chainId: Digest): Promise<void> {
+    const { blob } = this.require(chainId);
+    this.#records.delete(chainId);
+    if (this.#packed.has(chainId)) {
+      await this.#packed.forget(chainId);
+    } else {
       const doomed = join(this.#layout.temporary, `removed-${randomBytes(8).toString('hex')}`);
       await rename(this.#layout.layer(chainId), doomed);
       await this.#removeTree(doomed);
-      if (record.blob !== null) await this.#removeBlob(record.blob);
-      removed.push(chainId);
     }
-    return removed;
-  }
-
-  async #apply({ archive, name, whiteouts, growing }: LayerSource, diff: string, signal: AbortSignal): Promise<AppliedLayer> {
-    try {
-      return await this.#addon.applyLayer(archive, diff, {
-        whiteouts,
-        signal,
-        ...(growing === undefined ? {} : { leastSourceBytes: growing.sizeBytes }),
-      });
-    } catch (error) {
-      if (signal.aborted) throw new StrataError('CANCELLED', `the import of ${name} was cancelled`);
-      throw fromNative(error, `unpack ${name}`, archiveCodes);
-    }
-  }
-
-  async #canonicalDiffId(diff: string, signal: AbortSignal): Promise<string> {
-    const nowhere = await open('/dev/null', 'w');
-    try {
-      return (await this.#addon.packDirectory(diff, nowhere.fd, { signal })).diffId;
-    } catch (error) {
-      if (signal.aborted) throw new StrataError('CANCELLED', 'the import was cancelled');
-      throw fromNative(error, 'read the unpacked layer', archiveCodes);
-    } finally {
-      await nowhere.close();
-    }
-  }
-
-  async #copy({ directory, name, ...options }: DirectorySource, diff: string, signal: AbortSignal): Promise<AppliedLayer> {
-    try {
-      return await this.#addon.copyLayer(directory, diff, { socketsHide: true, ...options, signal });
-    } catch (error) {
-      if (signal.aborted) throw new StrataError('CANCELLED', `the copy of ${name} was cancelled`);
-      throw fromNative(error, `copy the changes of ${name}`, directoryCodes);
-    }
-  }
-
-  async #merge(
-    layers: readonly string[],
-    diff: string,
-    { name, ...options }: { overBase: boolean; name: string; signal: AbortSignal },
-  ): Promise<AppliedLayer> {
-    try {
-      return await this.#addon.mergeLayers(layers, diff, options);
-    } catch (error) {
-      if (options.signal.aborted) throw new StrataError('CANCELLED', `the squash of ${name} was cancelled`);
-      throw fromNative(error, `merge the layers of ${name}`, directoryCodes);
-    }
+    if (blob !== null) await this.#removeBlob(blob);
   }
 
   async #place(work: string, record: LayerRecord, file: string | undefined): Promise<LayerRecord> {
@@ -287,19 +282,23 @@ export class LayerStore {
     const release = blob === null ? () => {} : this.#content.hold(blob.digest);
     let placed: LayerRecord;
     try {
-      // Nothing is named before it is on disk. Other layers are made meanwhile, and those that come to this point share a sync.
-      writeRecordVolatile(join(work, 'layer.json'), layerFormat, record);
-      await this.#syncs.run();
-      if (blob !== null && file !== undefined && file !== this.#content.path(blob.digest)) await this.#content.adopt(file, blob.digest);
-      placed = await this.#placeDirectory(work, record);
-    } catch (error) {
-      throw fromNative(error, `keep layer ${record.chainId}`);
+      placed = await keeping(record, async () => {
+        await this.#syncWork(work, record);
+        if (blob !== null && file !== undefined && file !== this.#content.path(blob.digest)) await this.#content.adopt(file, blob.digest);
+        return await this.#turns.run(record.chainId, async () => await this.#placeDirectory(work, record));
+      });
     } finally {
       release();
     }
     // The layer was here, with a blob of other bytes.
     if (blob !== null && placed.blob?.digest !== blob.digest) await this.#removeBlob(blob);
     return placed;
+  }
+
+  /** Nothing is named before it is on disk. Other layers are made meanwhile, and those that come to this point share a sync. */
+  async #syncWork(work: string, record: LayerRecord): Promise<void> {
+    writeRecordVolatile(join(work, 'layer.json'), layerFormat, record);
+    await this.#syncs.run();
   }
 
   async #removeBlob({ digest }: BlobRecord): Promise<void> {
@@ -309,19 +308,17 @@ export class LayerStore {
   /** `work` is on disk, with its record. */
   async #placeDirectory(work: string, record: LayerRecord): Promise<LayerRecord> {
     const known = this.#records.get(record.chainId);
-    if (known !== undefined) return await this.#enrich(known, record);
+    if (known !== undefined && !this.#packed.has(record.chainId)) return await this.#enrich(known, record);
     try {
       await rename(work, this.#layout.layer(record.chainId));
     } catch (error) {
-      // The same layer came in twice at once and the other was first.
-      const first = this.#records.get(record.chainId);
-      if (first !== undefined) return await this.#enrich(first, record);
       if (!hasCode(error, 'ENOTEMPTY') && !hasCode(error, 'EEXIST')) throw error;
       // The directory is there, complete as all are, but its record was not readable: it gets this one.
       await writeRecordDurable(this.#recordPath(record.chainId), layerFormat, record);
     }
     this.#records.set(record.chainId, record);
     await syncDirectory(this.#layout.layers);
+    await this.#packed.forget(record.chainId);
     return record;
   }
 
@@ -348,17 +345,20 @@ export class LayerStore {
   }
 }
 
-/** What the native core's rejections mean of an archive. */
-const archiveCodes = {
-  ENOENT: 'IMAGE_INVALID',
-  EINVAL: 'ARCHIVE_CORRUPT',
-  LIMIT_REJECTED: 'ARCHIVE_TOO_LARGE',
-  UNSUPPORTED: 'ARCHIVE_UNSUPPORTED',
-  ENOTSUP: 'FEATURE_MISSING',
-} as const;
+async function keeping<T>({ chainId }: LayerRecord, keep: () => Promise<T>): Promise<T> {
+  try {
+    return await keep();
+  } catch (error) {
+    throw fromNative(error, `keep layer ${chainId}`);
+  }
+}
 
-/** The same of a directory that is copied. */
-const directoryCodes = { LIMIT_REJECTED: 'ARCHIVE_TOO_LARGE', UNSUPPORTED: 'LAYER_IMPOSSIBLE', ENOTSUP: 'FEATURE_MISSING' } as const;
+/** The root of a layer in `work`, empty. 0755: it is the container's "/", unless the archive says otherwise. */
+async function newDiff(work: string): Promise<string> {
+  const diff = join(work, 'diff');
+  await mkdir(diff, { mode: 0o755 });
+  return diff;
+}
 
 /** As ContainerFiles.prepare makes it. */
 async function isNewRoot(diff: string): Promise<boolean> {
@@ -366,39 +366,15 @@ async function isNewRoot(diff: string): Promise<boolean> {
   return (mode & 0o7777) === 0o755 && uid === 0 && gid === 0;
 }
 
-/** One that is kept unpacked has the digest of its tar, whatever its descriptor says of a compressed one. */
-function requireExpected({ digest, diffId }: AppliedLayer, expected: ExpectedLayer, name: string): void {
-  if (diffId === expected.diffId && (digest === (expected.digest ?? digest) || digest === diffId)) return;
-  throw new StrataError('IMAGE_INVALID', `${name} is not what its digest says`, {
-    details: { expected: expected.diffId, found: diffId },
-  });
-}
-
-/** The file to unpack and then to keep: what others may write meanwhile is copied first. */
-async function ownFile({ archive, name }: LayerSource, take: BlobToKeep['take'], work: string): Promise<string> {
-  if (typeof archive !== 'string') throw new StrataError('INTERNAL', `${name} is no file that can be kept`);
-  if (take !== 'copy') return archive;
-  const own = join(work, 'blob');
-  try {
-    // Whoever made it may have put a FIFO in its place, which a plain copy would wait for.
-    const from = await open(archive, constants.O_RDONLY | constants.O_NONBLOCK);
-    try {
-      if (!(await from.stat()).isFile()) throw new StrataError('IMAGE_INVALID', `${name} is no regular file`);
-      await copyFile(`/proc/self/fd/${from.fd}`, own, constants.COPYFILE_FICLONE);
-    } finally {
-      await from.close();
-    }
-  } catch (error) {
-    throw fromNative(error, `copy ${name}`, archiveCodes);
-  }
-  return own;
-}
-
 function blobRecord({ digest, compressedBytes }: AppliedLayer, mediaType: string): BlobRecord {
   return { digest: digestSchema.parse(digest), mediaType, sizeBytes: compressedBytes };
 }
 
-function layerRecord(applied: AppliedLayer, below: readonly Digest[], blob: BlobRecord | null): LayerRecord {
+function layerRecord(
+  applied: Pick<AppliedLayer, 'diffId' | 'sizeBytes' | 'entries'>,
+  below: readonly Digest[],
+  blob: BlobRecord | null,
+): LayerRecord {
   const diffId = digestSchema.parse(applied.diffId);
   const under = below.at(-1);
   // The chain of two: what is below as a whole, and this layer.

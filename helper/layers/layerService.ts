@@ -17,14 +17,12 @@ import {
   type Params,
   StrataError,
 } from '../protocol/index.ts';
-import type { Layout } from '../store/layout.ts';
 import type { UsageCounter } from './usageCounter.ts';
 
 const readChunkBytes = 128 * 1024;
 
 /** The overlay stacks of containers and images, and the files of single layers. Paths below a layer are the addon's to resolve. */
 export class LayerService {
-  readonly #layout: Layout;
   readonly #addon: Addon;
   readonly #registry: ContainerRegistry;
   readonly #images: ImageStore;
@@ -32,14 +30,12 @@ export class LayerService {
   readonly #usage: UsageCounter;
 
   constructor(options: {
-    layout: Layout;
     addon: Addon;
     registry: ContainerRegistry;
     images: ImageStore;
     layers: LayerStore;
     counter: UsageCounter;
   }) {
-    this.#layout = options.layout;
     this.#addon = options.addon;
     this.#registry = options.registry;
     this.#images = options.images;
@@ -48,7 +44,7 @@ export class LayerService {
   }
 
   async stack(params: Params<'layer.stack'>): Promise<Layer[]> {
-    if (params.kind === 'image') return this.#imageLayers(this.#images.resolve(params.image).image, 0);
+    if (params.kind === 'image') return await this.#imageLayers(this.#images.resolve(params.image).image, 0);
     const container = this.#registry.find(params.container);
     const image = this.#images.get(container.record.imageId);
     const own: Layer[] = [];
@@ -65,12 +61,12 @@ export class LayerService {
         path,
       });
     }
-    return image === undefined ? own : [...own, ...this.#imageLayers(image, own.length)];
+    return image === undefined ? own : [...own, ...(await this.#imageLayers(image, own.length))];
   }
 
   async list(reference: LayerReference, path: string): Promise<{ entries: LayerEntry[]; truncated: boolean }> {
     try {
-      return await this.#addon.listLayer(this.#rootOf(reference), path);
+      return await this.#addon.listLayer(await this.#rootOf(reference), path);
     } catch (error) {
       throw pathError(error, `list '${path}'`);
     }
@@ -78,7 +74,7 @@ export class LayerService {
 
   async stat(reference: LayerReference, path: string): Promise<LayerEntry> {
     try {
-      return await this.#addon.statLayer(this.#rootOf(reference), path);
+      return await this.#addon.statLayer(await this.#rootOf(reference), path);
     } catch (error) {
       throw pathError(error, `look at '${path}'`);
     }
@@ -86,7 +82,7 @@ export class LayerService {
 
   /** An open regular file and its size; `send` must follow, it closes the file. */
   async open(reference: LayerReference, path: string): Promise<{ sizeBytes: number; send(stream: ByteStream): void }> {
-    const root = this.#rootOf(reference);
+    const root = await this.#rootOf(reference);
     const entry = await this.stat(reference, path);
     if (entry.kind !== 'file') throw new StrataError('NOT_A_FILE', `'${path}' is a ${entry.kind}`, { details: { path, kind: entry.kind } });
     let fd: number;
@@ -98,10 +94,10 @@ export class LayerService {
     return { sizeBytes: entry.sizeBytes, send: (stream) => void sendFile(fd, stream) };
   }
 
-  #rootOf(reference: LayerReference): string {
+  async #rootOf(reference: LayerReference): Promise<string> {
     switch (reference.kind) {
       case 'image':
-        return this.#layout.layerDiff(this.#layers.require(reference.chainId).chainId);
+        return await this.#layers.directory(reference.chainId);
       case 'upper':
       case 'init': {
         const container = this.#registry.get(reference.container);
@@ -111,7 +107,8 @@ export class LayerService {
     }
   }
 
-  #imageLayers(image: Image, above: number): Layer[] {
+  async #imageLayers(image: Image, above: number): Promise<Layer[]> {
+    const directories = await this.#layers.directories(image.chainIds);
     const steps = stepsOfLayers(image.config.history ?? [], image.chainIds.length);
     return image.chainIds
       .map((chainId, fromBottom): Layer => {
@@ -126,7 +123,7 @@ export class LayerService {
           entries: record.entries,
           createdBy: history?.created_by === undefined ? null : cut(history.created_by, maxCreatedByLength),
           createdAt: timeOf(history?.created),
-          path: this.#layout.layerDiff(chainId),
+          path: directories[fromBottom] ?? '',
         };
       })
       .reverse();

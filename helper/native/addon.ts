@@ -12,6 +12,7 @@ export type {
   CgroupSampler,
   KernelFeature,
   LayerEntry,
+  PackedDirectory,
 } from '../../native/addon/index.d.ts';
 
 export function loadAddon(path: string): Addon {

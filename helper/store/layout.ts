@@ -16,6 +16,9 @@ export class Layout {
   get layers(): string {
     return join(this.root, 'layers');
   }
+  get packedLayers(): string {
+    return join(this.root, 'packed');
+  }
   get images(): string {
     return join(this.root, 'images');
   }

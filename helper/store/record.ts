@@ -64,7 +64,8 @@ export function writeRecordVolatile<T extends object>(path: string, format: Reco
   writeFileVolatile(path, encodeRecord(format, value));
 }
 
-function encodeRecord<T extends object>(format: RecordFormat<T>, value: T): string {
+/** The file's text. */
+export function encodeRecord<T extends object>(format: RecordFormat<T>, value: T): string {
   // What could not be read again must not be written: the next start would stumble over it.
   const valid = format.schema.safeParse(value);
   if (!valid.success) throw new StrataError('INTERNAL', `this ${format.name} is not valid and was not written`, { cause: valid.error });

@@ -154,16 +154,21 @@ export interface AbortSignalLike {
  * escaped (trusted.overlay.overlay.*), so that they never steer the host's mounts.
  */
 export function applyLayer(source: string | number, destination: string, options: ApplyOptions): Promise<AppliedLayer>;
+/** How a directory that overlay uses as a layer is read; it is never changed. */
+export interface SourceOptions {
+  /** A socket, which no layer holds, hides what layers below have under its name, as it did in a container's upper. Else it is left out. */
+  socketsHide?: boolean;
+  /** Others may write to it meanwhile; what vanishes is left out. */
+  changes?: boolean;
+  /** Paths ("etc/hosts") that are no part of the layer, with what is below them. */
+  leftOut?: readonly string[];
+  signal?: AbortSignalLike;
+}
 /**
  * Makes a layer of a directory that overlay uses as one (a container's upper), in the empty directory `destination`: packDirectory and applyLayer in one pass, of which
- * the digest comes along. `source` is only read. `socketsHide`: a socket, which no layer holds, hides what layers below have under its name, as it did.
- * `changes`: others may write to `source` meanwhile; what vanishes is left out. `leftOut`: paths ("etc/hosts") that are no part of the layer. After a rejection what was copied stays: the caller removes the directory.
+ * the digest comes along. After a rejection what was copied stays: the caller removes the directory.
  */
-export function copyLayer(
-  source: string,
-  destination: string,
-  options?: { socketsHide?: boolean; changes?: boolean; leftOut?: readonly string[]; signal?: AbortSignalLike },
-): Promise<AppliedLayer>;
+export function copyLayer(source: string, destination: string, options?: SourceOptions): Promise<AppliedLayer>;
 /**
  * Makes one layer, in the empty directory `destination`, of what `layers` (directories, top first) show together. `overBase`: it will lie on other layers, so what hides
  * something of those is kept. After a rejection what was copied stays: the caller removes the directory.
@@ -177,6 +182,8 @@ export interface PackedDirectory {
   entries: number;
   /** Of the tar. */
   bytes: number;
+  /** Of the files: what applyLayer says of the tar. */
+  sizeBytes: number;
   /** Of the tar. */
   diffId: string;
   /** Of what was written to `fd`, the diffId where that is the tar. */
@@ -207,7 +214,12 @@ export class Inflater {
 export function packDirectory(
   source: string,
   fd: number,
-  options?: { compression?: 'none' | 'gzip'; signal?: AbortSignalLike },
+  options?: SourceOptions & {
+    compression?: 'none' | 'gzip';
+    /** Bounds of one's own, below applyLayer's: of the files' bytes without their holes. */
+    maxBytes?: number;
+    maxEntries?: number;
+  },
 ): Promise<PackedDirectory>;
 /** rm -rf, fd-relative (any depth), staying on one file system; absent is success. */
 export function removeTree(path: string): Promise<void>;

@@ -199,6 +199,15 @@ bool read_pack_options(const Napi::Object& object, PackOptions& options, const F
     }
     options.compression = name == "gzip" ? Compression::kGzip : Compression::kNone;
   }
+  options.sockets_hide = object.Get("socketsHide").ToBoolean().Value();
+  options.changes = object.Get("changes").ToBoolean().Value();
+  options.left_out = strings_property(object, "leftOut");
+  if (const auto most = number_property(object, "maxEntries"); most && *most >= 0) {
+    options.max_entries = static_cast<uint64_t>(*most);
+  }
+  if (const auto most = number_property(object, "maxBytes"); most && *most >= 0) {
+    options.max_bytes = static_cast<uint64_t>(*most);
+  }
   follow_signal(object.Get("signal"), cancelled);
   return !object.Env().IsExceptionPending();
 }
@@ -234,6 +243,7 @@ Napi::Value pack(const Napi::CallbackInfo& info) {
         Napi::Object result = Napi::Object::New(js);
         result.Set("entries", static_cast<double>(packed.entries));
         result.Set("bytes", static_cast<double>(packed.bytes));
+        result.Set("sizeBytes", static_cast<double>(packed.size_bytes));
         result.Set("diffId", packed.diff_id);
         result.Set("digest", packed.digest);
         result.Set("blobBytes", static_cast<double>(packed.blob_bytes));

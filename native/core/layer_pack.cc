@@ -71,7 +71,7 @@ Status pack_entry(MemberWriter& writer, const TreeEntry& entry, const PackOption
 }  // namespace
 
 Result<PackedTree> pack_tree(int source, TarSink& output, const PackOptions& options) {
-  MemberWriter writer(output, {.max_bytes = options.max_bytes, .layer = true, .changes = options.changes, .cancelled = options.cancelled});
+  MemberWriter writer(output, {.max_bytes = options.max_bytes, .max_size_bytes = options.max_size_bytes, .layer = true, .changes = options.changes, .cancelled = options.cancelled});
   TRY(pack_root(writer, source));
   const auto visit = [&](TreeVisit when, const TreeEntry& entry) -> Result<bool> {
     if (when == TreeVisit::kBefore) {
@@ -84,7 +84,7 @@ Result<PackedTree> pack_tree(int source, TarSink& output, const PackOptions& opt
   };
   TRY(walk_tree(source, TreeOrder::kByName, visit, {.most_names = options.max_entries, .changes = options.changes}));
   TRY(writer.finish());
-  return PackedTree{writer.entries(), writer.bytes()};
+  return PackedTree{writer.entries(), writer.bytes(), writer.size_bytes()};
 }
 
 Result<PackedDirectory> pack_directory(int source, int output, const PackOptions& options) {
@@ -92,7 +92,7 @@ Result<PackedDirectory> pack_directory(int source, int output, const PackOptions
   TRY(sink.start());
   const PackedTree tree = TRY(pack_tree(source, sink, options));
   BlobDigests digests = TRY(sink.finish());
-  return PackedDirectory{tree.entries, tree.bytes, std::move(digests.diff_id), std::move(digests.digest), digests.bytes};
+  return PackedDirectory{tree.entries, tree.bytes, tree.size_bytes, std::move(digests.diff_id), std::move(digests.digest), digests.bytes};
 }
 
 }  // namespace strata

@@ -21,13 +21,15 @@ struct PackOptions {
   bool changes = false;
   std::vector<std::string> left_out = {};  // by their paths ("etc/hosts"), with what is below
   uint64_t max_entries = 4'000'000;
-  uint64_t max_bytes = uint64_t{1} << 40;  // of the files, without their holes
+  uint64_t max_bytes = uint64_t{1} << 40;       // of the files, without their holes
+  uint64_t max_size_bytes = uint64_t{1} << 44;  // with them
   const std::atomic<bool>* cancelled = nullptr;
 };
 
 struct PackedTree {
   uint64_t entries = 0;
-  uint64_t bytes = 0;  // of the tar
+  uint64_t bytes = 0;       // of the tar
+  uint64_t size_bytes = 0;  // of the files, with their holes: what apply_layer will say
 };
 
 // `source` is borrowed. Sorted by the bytes of the names, numbers in ustar's fields where they fit, else in a pax header with its records in a fixed order, holes
@@ -39,9 +41,10 @@ struct PackedTree {
 
 struct PackedDirectory {
   uint64_t entries = 0;
-  uint64_t bytes = 0;  // of the tar
-  std::string diff_id;  // of the tar
-  std::string digest;   // of the bytes that were written
+  uint64_t bytes = 0;       // of the tar
+  uint64_t size_bytes = 0;  // of the files
+  std::string diff_id;      // of the tar
+  std::string digest;       // of the bytes that were written
   uint64_t blob_bytes = 0;
 };
 

@@ -159,6 +159,10 @@ Status MemberWriter::write_piece(int file, const TarSparsePiece& piece, const Ta
 }
 
 Status MemberWriter::write_file(int node, TarEntry& member) {
+  if (member.size_bytes > rules_.max_size_bytes || size_bytes_ > rules_.max_size_bytes - member.size_bytes) {
+    return fail(E2BIG, "read '" + member.name + "'", "the files of the directory, with their holes, have more than " + std::to_string(rules_.max_size_bytes) + " bytes");
+  }
+  size_bytes_ += member.size_bytes;
   const UniqueFd fd(::open(proc_path(node).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd) {
     return fail_errno("open '" + member.name + "'");

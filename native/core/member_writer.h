@@ -17,7 +17,8 @@
 namespace strata {
 
 struct MemberRules {
-  uint64_t max_bytes = UINT64_MAX;  // of the files, without their holes
+  uint64_t max_bytes = UINT64_MAX;       // of the files, without their holes
+  uint64_t max_size_bytes = UINT64_MAX;  // with them
   // A layer's own directory, in the form that its digest is of: overlay's attributes steer this host and are left out, and holes are where the zeros are.
   // Else attributes are a person's own, and holes where the file system says.
   bool layer = false;
@@ -46,6 +47,7 @@ class MemberWriter {
   [[nodiscard]] Status finish() { return writer_.finish(); }
   [[nodiscard]] uint64_t entries() const { return entries_; }
   [[nodiscard]] uint64_t bytes() const { return writer_.bytes(); }  // of the tar
+  [[nodiscard]] uint64_t size_bytes() const { return size_bytes_; }  // of the files, with their holes
 
  private:
   // What overlay's own attributes say of a node of a layer.
@@ -65,7 +67,7 @@ class MemberWriter {
   std::string names_, value_;     // memory for extended attributes
   std::map<std::pair<dev_t, ino_t>, std::string> linked_;  // at most kMostLinked
   uint64_t entries_ = 0;
-  uint64_t file_bytes_ = 0;
+  uint64_t file_bytes_ = 0, size_bytes_ = 0;
 };
 
 }  // namespace strata

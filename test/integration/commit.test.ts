@@ -211,6 +211,77 @@ it('outlives the removal of the container and of the image that it is made of', 
   expect(await shown('cat /one /two')).toBe('one\ntwo\n');
 });
 
+it('is unpacked after the answer, by the next helper if need be', async () => {
+  const { strata } = context;
+  const id = await strata.start();
+  await sh(id, 'mkdir /many && cd /many && for i in $(seq 10000); do echo $i > $i; done');
+  const packed = path.join(strata.place.root, 'packed');
+  const image = await commit(id, { created });
+  await strata.helper.crash();
+  expect(fs.readdirSync(packed)).toHaveLength(1);
+  await strata.restart();
+  expect(await shown('ls /many | wc -l')).toBe('10000\n');
+  expect(fs.readdirSync(packed)).toEqual([]);
+  // Its layer is here, unpacked: nothing is packed for it again.
+  await strata.connection.request('image.remove', { image: 'made:1' });
+  expect((await commit(id, { created })).id).toBe(image.id);
+  await strata.connection.request('image.remove', { image: 'made:1' });
+  expect(fs.readdirSync(packed)).toEqual([]);
+  expect(fs.readdirSync(path.join(strata.place.root, 'tmp'))).toEqual([]);
+});
+
+/** Of a container that never ran. */
+async function copyOf(image: string): Promise<void> {
+  const { strata } = context;
+  const { id } = await strata.connection.request('container.create', { options: { image } });
+  const { stdout } = await strata.cli(['cp', `${id}:/file`, '-']);
+  expect(stdout).toContain('text');
+  await strata.remove(id);
+}
+
+it.each([
+  { needs: 'a copy', use: copyOf },
+  { needs: 'its files', use: async (image: string) => await layerOf(await context.strata.connection.request('image.inspect', { image })) },
+  { needs: 'a squash', use: async (image: string) => await context.strata.connection.request('image.squash', { image }) },
+  { needs: 'an archive', use: async (image: string) => await context.strata.cli(['save', '-o', '/dev/null', image]) },
+])('is unpacked at once for who needs $needs', async ({ use }) => {
+  const id = await context.strata.start();
+  await sh(id, 'echo text > /file');
+  await commit(id);
+  await use('made:1');
+  expect(fs.readdirSync(path.join(context.strata.place.root, 'packed'))).toEqual([]);
+});
+
+it('is unpacked before the answer where it is large', async () => {
+  const id = await context.strata.start();
+  await sh(id, 'dd if=/dev/urandom of=/large bs=1M count=65 2>&1');
+  await commit(id);
+  expect(fs.readdirSync(path.join(context.strata.place.root, 'packed'))).toEqual([]);
+  expect(await shown('stat -c %s /large')).toBe(`${65 * 1024 * 1024}\n`);
+});
+
+it('says of a layer that was damaged before it was unpacked what is wrong, and lets its image be removed', async () => {
+  const { strata } = context;
+  const id = await strata.start();
+  await sh(id, 'echo text > /file');
+  await sh(id, 'mkdir /many && cd /many && for i in $(seq 10000); do echo $i > $i; done');
+  await commit(id);
+  await strata.helper.crash();
+  const packed = path.join(strata.place.root, 'packed');
+  const tar = path.join(packed, fs.readdirSync(packed)[0] ?? '', 'layer.tar');
+  const bytes = fs.readFileSync(tar);
+  bytes.write('tEXT', bytes.indexOf('text'));
+  fs.writeFileSync(tar, bytes);
+  await strata.restart();
+  const made = await strata.connection.request('container.create', { options: { image: 'made:1' } });
+  const error = await failure(strata.connection.request('container.start', { container: made.id }));
+  expect(error).toMatchObject({ code: 'IMAGE_INVALID' });
+  expect(error.message).toContain('is not what its digest says');
+  await strata.remove(made.id);
+  await strata.connection.request('image.remove', { image: 'made:1' });
+  expect(fs.readdirSync(packed)).toEqual([]);
+});
+
 it('lets a container go on that stood still when the helper died', async () => {
   const id = await context.strata.start();
   const { paths } = await context.strata.connection.request('container.inspect', { container: id });

@@ -234,6 +234,8 @@ TEST_CASE("a compressed blob has both digests, and no time or name in it") {
   REQUIRE_MESSAGE(applied, applied.error().message());
   CHECK(applied->diff_id == packed.result.diff_id);
   CHECK(applied->digest == packed.result.digest);
+  CHECK(applied->size_bytes == packed.result.size_bytes);
+  CHECK(applied->entries == packed.result.entries);
   CHECK(refusal(fixture.path(), {.compression = Compression::kZstd}) == EINVAL);
 }
 

@@ -4,6 +4,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { tarOf } from '../support/imageLayout.ts';
+import { Registry } from '../support/registry.ts';
 import { useStrata } from '../support/strata.ts';
 import { useContainerd } from './support/containerd.ts';
 import { useDocker } from './support/docker.ts';
@@ -58,6 +59,16 @@ async function makeImage(name: string): Promise<string> {
   return await idOf(name);
 }
 
+/** An image of a container that changed and removed files, in the registry; its name. */
+async function pushCommitted(registry: Registry): Promise<string> {
+  const name = `${registry.host}/test/committed:1`;
+  const script = 'mkdir /from && echo yes > /from/elsewhere && rm /etc/group && chown 5:6 /from/elsewhere';
+  const { id } = await context.strata.run({ command: ['sh', '-c', script] });
+  await strata('commit', '-c', 'CMD ["sh", "-c", "test ! -e /etc/group && cat /from/elsewhere"]', id, name);
+  await strata('push', name);
+  return name;
+}
+
 function manifestsIn(archive: string): string[] {
   const index = JSON.parse(execFileSync('tar', ['-xOf', archive, 'index.json'], { encoding: 'utf8' })) as {
     manifests: { digest: string }[];
@@ -104,10 +115,30 @@ describe('Docker', () => {
     expect(await docker.output('run', '--rm', 'test/made:1')).toBe('yes\n');
     await docker.output('rmi', 'test/made:1');
   });
+
+  it('pulls what was committed here and pushed', async () => {
+    const { docker } = engine;
+    await using registry = await Registry.start(workspace);
+    const name = await pushCommitted(registry);
+    await docker.output('pull', '-q', name);
+    expect(await docker.inspect(name, '{{.Id}}')).toBe(await idOf(name));
+    expect(await docker.output('run', '--rm', name)).toBe('yes\n');
+    await docker.output('rmi', name);
+  });
 });
 
 describe('Podman and Buildah', () => {
   const engine = usePodman();
+
+  it('pull what was committed here and pushed', async () => {
+    const { podman } = engine;
+    await using registry = await Registry.start(workspace);
+    const name = await pushCommitted(registry);
+    await podman.output('pull', '-q', '--tls-verify=false', name);
+    expect(`sha256:${await podman.inspect(name, '{{.Id}}')}`).toBe(await idOf(name));
+    expect((await podman.run('run', '--rm', '--cgroup-parent', podman.place.cgroupParent, name)).stdout).toBe('yes\n');
+    await podman.output('rmi', name);
+  });
 
   it.each(['docker-archive', 'oci-archive'])('write what is loaded, and load what is saved: %s', async (format) => {
     const { podman } = engine;
