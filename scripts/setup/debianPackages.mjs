@@ -53,6 +53,11 @@ export const packageGroups = {
     'docker-registry': 'a registry to pull from',
     skopeo: 'pushes images of every format to it',
   },
+  bench: {
+    crun: 'the OCI runtime that ours is compared with',
+    runc: 'the same',
+    bubblewrap: 'a sandbox that starts are compared with',
+  },
 };
 
 /** Programs that another package may have brought (docker-ce conflicts with docker.io): then it is not ours to replace. */

@@ -33,6 +33,7 @@ export const steps = [
   debianStep('workbench', 'Debian packages that the browser workbench is built with', ['debian-native']),
   debianStep('tests', 'Debian packages that the tests use', ['debian-native']),
   debianStep('engines', 'Docker, Podman and containerd, which the integration tests run on our runtime', ['debian-tests']),
+  debianStep('bench', 'Debian packages that the benchmark compares with', ['debian-engines']),
   {
     id: 'npm',
     why: 'npm packages from the lock file, with the Node 24 that runs the product',
@@ -135,5 +136,5 @@ export const goals = {
   integration: [...product, 'debian-tests', 'debian-engines'],
   vm: [...product, 'vm'],
   e2e: [...product, 'vsix', 'workbench', 'debian-tests'],
-  bench: [...product, 'debian-tests', 'debian-engines'],
+  bench: [...product, 'debian-tests', 'debian-engines', 'debian-bench'],
 };
