@@ -15,6 +15,7 @@ const compressors = {
   zstd: { command: ['zstd', '-3', '-q', '-c'], mediaType: 'application/vnd.oci.image.layer.v1.tar+zstd' },
 } as const;
 export type LayerCompression = keyof typeof compressors;
+export const layerCompressions = Object.keys(compressors) as readonly LayerCompression[]; // Object.keys loses the keys
 
 /** An OCI image layout with one image under the tag "bench". */
 export interface BenchImage {

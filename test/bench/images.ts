@@ -16,11 +16,10 @@ interface ImageBench {
   readonly engines: readonly Engine[];
   readonly directory: string;
   readonly rounds: number;
+  readonly compressions: readonly LayerCompression[];
 }
 
-const compressions: readonly LayerCompression[] = ['gzip', 'zstd'];
-
-export async function compareImages({ strata, engines, directory, rounds }: ImageBench): Promise<void> {
+export async function compareImages({ strata, engines, directory, rounds, compressions }: ImageBench): Promise<void> {
   const peak = new PeakMemory(strata.helper.pid);
   await using registry = await Registry.start(directory);
   for (const name of imageNames) {
@@ -41,7 +40,7 @@ export async function compareImages({ strata, engines, directory, rounds }: Imag
   await measureList(strata, directory);
 }
 
-type Surroundings = Omit<ImageBench, 'rounds'>;
+type Surroundings = Omit<ImageBench, 'rounds' | 'compressions'>;
 
 function unpackers(image: BenchImage, { strata, engines, directory }: Surroundings): Bringer[] {
   const list: Bringer[] = [
@@ -62,10 +61,19 @@ function unpackers(image: BenchImage, { strata, engines, directory }: Surroundin
       forget: () => fs.rmSync(place, { recursive: true }),
     });
   }
+  // podman names an image after the path that it came from, and takes only paths that are names.
+  const link = `/tmp/strata-bench-${process.pid}-layout`;
   for (const engine of engines.filter(({ name }) => name === 'podman')) {
     list.push({
       name: 'podman pull oci:',
-      bring: () => callEngine(engine, ['pull', '--quiet', `oci:${image.layout}:bench`]),
+      bring: () => {
+        fs.symlinkSync(image.layout, link);
+        try {
+          callEngine(engine, ['pull', '--quiet', `oci:${link}:bench`]);
+        } finally {
+          fs.rmSync(link);
+        }
+      },
       forget: () => callEngine(engine, ['rmi', '--all', '--force']),
     });
   }
