@@ -151,10 +151,17 @@ export function requireExpected({ digest, diffId }: AppliedLayer, expected: Expe
   });
 }
 
-/** The file to unpack and then to keep: what others may write meanwhile is copied first. */
-export async function ownFile({ archive, name }: LayerSource, take: BlobToKeep['take'], work: string): Promise<string> {
+/** A file to unpack and then to keep. */
+export interface OwnFile {
+  readonly path: string;
+  /** A copy of ours is on its way to the disk meanwhile. */
+  readonly onDisk: Promise<void>;
+}
+
+/** What others may write meanwhile is copied first. */
+export async function ownFile({ archive, name }: LayerSource, take: BlobToKeep['take'], work: string): Promise<OwnFile> {
   if (typeof archive !== 'string') throw new StrataError('INTERNAL', `${name} is no file that can be kept`);
-  if (take !== 'copy') return archive;
+  if (take !== 'copy') return { path: archive, onDisk: Promise.resolve() };
   const own = join(work, 'blob');
   try {
     // Whoever made it may have put a FIFO in its place, which a plain copy would wait for.
@@ -168,5 +175,16 @@ export async function ownFile({ archive, name }: LayerSource, take: BlobToKeep['
   } catch (error) {
     throw fromNative(error, `copy ${name}`, archiveCodes);
   }
-  return own;
+  const onDisk = syncFile(own);
+  onDisk.catch(() => {}); // told to who waits for it, and there may be nobody
+  return { path: own, onDisk };
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r');
+  try {
+    await file.datasync();
+  } finally {
+    await file.close();
+  }
 }

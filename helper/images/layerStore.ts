@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rename, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../log.ts';
 import type { Addon, AppliedLayer } from '../native/addon.ts';
@@ -18,6 +18,7 @@ import {
   type ExpectedLayer,
   LayerMaking,
   type LayerSource,
+  type OwnFile,
   ownFile,
   requireExpected,
 } from './layerMaking.ts';
@@ -44,6 +45,8 @@ export class LayerStore {
   readonly #unpacks = new Slots(unpacksAtOnce);
   readonly #turns = new KeyedMutex<Digest>();
   readonly #syncs: GroupSync;
+  /** Open from before anything is written: a sync tells what went wrong since. */
+  #directory: FileHandle | undefined;
   readonly #records = new Map<Digest, LayerRecord>();
   readonly #pins = new LayerPins();
 
@@ -58,11 +61,12 @@ export class LayerStore {
       log: options.log,
       unpack: async (record, tar, signal) => await this.#unpack(record, tar, signal),
     });
-    this.#syncs = new GroupSync(async () => await this.#addon.syncFileSystem(this.#layout.layers));
+    this.#syncs = new GroupSync(async () => await this.#sync());
   }
 
   async open(): Promise<void> {
     await mkdir(this.#layout.layers, { recursive: true, mode: 0o700 });
+    this.#directory = await open(this.#layout.layers, 'r');
     for (const name of await readdir(this.#layout.layers)) {
       const chainId = digestSchema.safeParse(`sha256:${name}`);
       if (!chainId.success) continue;
@@ -83,6 +87,12 @@ export class LayerStore {
 
   async close(): Promise<void> {
     await this.#packed.close();
+    await this.#directory?.close();
+  }
+
+  async #sync(): Promise<void> {
+    if (this.#directory === undefined) throw new Error('the layer store is not open');
+    await this.#addon.syncFileSystem(this.#directory.fd);
   }
 
   /** One that cannot be read costs its images, not the start; the directory may be in use and is nobody's to remove. */
@@ -155,7 +165,7 @@ export class LayerStore {
       const diff = await newDiff(work);
       const file = options.keep === undefined ? undefined : await ownFile(source, options.keep.take, work);
       const unpacked = await this.#unpacks.run(
-        async () => await this.#making.apply({ ...source, archive: file ?? source.archive }, diff, options.signal),
+        async () => await this.#making.apply({ ...source, archive: file?.path ?? source.archive }, diff, options.signal),
       );
       await source.growing?.whole;
       const applied =
@@ -277,14 +287,16 @@ export class LayerStore {
     if (blob !== null) await this.#removeBlob(blob);
   }
 
-  async #place(work: string, record: LayerRecord, file: string | undefined): Promise<LayerRecord> {
+  async #place(work: string, record: LayerRecord, file: OwnFile | undefined): Promise<LayerRecord> {
     const { blob } = record;
     const release = blob === null ? () => {} : this.#content.hold(blob.digest);
     let placed: LayerRecord;
     try {
       placed = await keeping(record, async () => {
+        await file?.onDisk;
         await this.#syncWork(work, record);
-        if (blob !== null && file !== undefined && file !== this.#content.path(blob.digest)) await this.#content.adopt(file, blob.digest);
+        if (blob !== null && file !== undefined && file.path !== this.#content.path(blob.digest))
+          await this.#content.adopt(file.path, blob.digest);
         return await this.#turns.run(record.chainId, async () => await this.#placeDirectory(work, record));
       });
     } finally {

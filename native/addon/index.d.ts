@@ -223,8 +223,11 @@ export function packDirectory(
 ): Promise<PackedDirectory>;
 /** rm -rf, fd-relative (any depth), staying on one file system; absent is success. */
 export function removeTree(path: string): Promise<void>;
-/** syncfs(2) of the file system that holds the directory: what was unpacked there outlives a power cut. */
-export function syncFileSystem(path: string): Promise<void>;
+/**
+ * syncfs(2) of the file system that holds the open file: what was unpacked there outlives a power cut. What went wrong with writes since `fd` was opened, or synced here
+ * last, is told (EIO, ENOSPC), so it is to be opened before them.
+ */
+export function syncFileSystem(fd: number): Promise<void>;
 /** Bytes of regular files (each inode once) and entries below `path`. Stops after `maxEntries`: then `complete` is false, and the figures are of a part. */
 export function treeUsage(
   path: string,

@@ -262,14 +262,19 @@ Napi::Value remove(const Napi::CallbackInfo& info) {
 
 // One call for a whole unpacked tree: an fsync of each of its files would cost a journal commit each.
 Napi::Value sync(const Napi::CallbackInfo& info) {
-  std::string path = string_argument(info, 0, "path");
-  if (info.Env().IsExceptionPending()) {
+  if (!info[0].IsNumber()) {
+    throw_type_error(info.Env(), "fd must be a number");
     return info.Env().Undefined();
   }
-  return run_async_void(info.Env(), Where::kTree, [path = std::move(path)]() -> Status {
-    const UniqueFd directory = TRY(open_directory(path));
-    if (::syncfs(directory.get()) < 0) {
-      return fail_errno("sync the file system of '" + path + "'");
+  // A duplicate is the same open file, which is what the kernel remembers by which errors were told.
+  auto directory = std::make_shared<UniqueFd>(::fcntl(info[0].As<Napi::Number>().Int32Value(), F_DUPFD_CLOEXEC, 3));
+  if (!directory->valid()) {
+    make_error(info.Env(), fail_errno("dup 'fd'").error()).ThrowAsJavaScriptException();
+    return info.Env().Undefined();
+  }
+  return run_async_void(info.Env(), Where::kTree, [directory]() -> Status {
+    if (::syncfs(directory->get()) < 0) {
+      return fail_errno("sync the file system");
     }
     return {};
   });

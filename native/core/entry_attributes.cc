@@ -11,6 +11,9 @@ namespace strata {
 
 namespace {
 
+// Of a file, after which the kernel is to begin with writing it to the disk: by itself it waits until gigabytes are dirty, and the sync at the end would find the disk idle so far.
+constexpr uint64_t kWriteBackBytes = uint64_t{8} << 20;
+
 constexpr const char* kNeedsXattrs = "the file system that the layer is unpacked to keeps no extended attributes: use ext4, xfs, btrfs or the like";
 
 // On `fd`, or where it is -1 on the node at `path`, which is not followed.
@@ -100,6 +103,7 @@ Status write_data(int fd, const TarEntry& entry, TarReader& reader) {
   size_t piece_index = 0;
   uint64_t piece_done = 0;
   uint64_t offset = 0;
+  uint64_t unsent = 0;
   for (;;) {
     size_t most = 256 * 1024;
     if (entry.sparse) {
@@ -130,6 +134,12 @@ Status write_data(int fd, const TarEntry& entry, TarReader& reader) {
       offset += static_cast<uint64_t>(written);
     }
     piece_done += bytes.size();
+    unsent += bytes.size();
+    if (unsent >= kWriteBackBytes) {
+      // Begins, and waits for nothing: what goes wrong with it the sync at the end tells.
+      ::sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+      unsent = 0;
+    }
   }
   if (entry.sparse && ::ftruncate(fd, static_cast<off_t>(entry.size_bytes)) != 0) {
     return fail_errno("truncate '" + entry.name + "'");

@@ -7,7 +7,7 @@ import type { Strata } from '../integration/support/strata.ts';
 import { type Bringer, callEngine, compareBringers, run } from './bringers.ts';
 import { isInstalled } from './contenders.ts';
 import type { Engine } from './engines.ts';
-import { type BenchImage, benchImage, imageNames, type LayerCompression } from './imageSet.ts';
+import { type BenchImage, benchImage, type LayerCompression } from './imageSet.ts';
 import { row } from './rounds.ts';
 import { summarize } from './statistics.ts';
 
@@ -16,13 +16,14 @@ interface ImageBench {
   readonly engines: readonly Engine[];
   readonly directory: string;
   readonly rounds: number;
+  readonly names: readonly string[];
   readonly compressions: readonly LayerCompression[];
 }
 
-export async function compareImages({ strata, engines, directory, rounds, compressions }: ImageBench): Promise<void> {
+export async function compareImages({ strata, engines, directory, rounds, names, compressions }: ImageBench): Promise<void> {
   const peak = new PeakMemory(strata.helper.pid);
   await using registry = await Registry.start(directory);
-  for (const name of imageNames) {
+  for (const name of names) {
     for (const compression of compressions) {
       const image = benchImage(name, compression);
       if (image === undefined) {
@@ -40,7 +41,7 @@ export async function compareImages({ strata, engines, directory, rounds, compre
   await measureList(strata, directory);
 }
 
-type Surroundings = Omit<ImageBench, 'rounds' | 'compressions'>;
+type Surroundings = Omit<ImageBench, 'rounds' | 'names' | 'compressions'>;
 
 function unpackers(image: BenchImage, { strata, engines, directory }: Surroundings): Bringer[] {
   const list: Bringer[] = [

@@ -1,4 +1,4 @@
-// npm run bench [-- starts execs idle mass phases logs images commits] [--rounds 60] [--containers 50] [--many 100] [--mib 512] [--compression gzip|zstd] [--no-engines]: how Strata compares
+// npm run bench [-- starts execs idle mass phases logs images commits] [--rounds 60] [--containers 50] [--many 100] [--mib 512] [--image debian|files|mixed] [--compression gzip|zstd] [--no-engines]: how Strata compares
 // with its peers on this machine, now; without a name everything. What is compared runs in turn, round by round, so that a machine
 // that gets slower gets slower for all; read ratios.
 import * as fs from 'node:fs';
@@ -15,7 +15,7 @@ import { CommandContender, type Contender, compile, hybridWrapper, isInstalled, 
 import { type Engine, preparePodman, startDocker } from './engines.ts';
 import { compareOciExecs } from './execs.ts';
 import { measureFootprint } from './footprint.ts';
-import { layerCompressions } from './imageSet.ts';
+import { imageNames, layerCompressions } from './imageSet.ts';
 import { compareImages } from './images.ts';
 import { compareLogs } from './logs.ts';
 import { startManyInEngine, startManyInStrata } from './mass.ts';
@@ -34,6 +34,7 @@ const { values: options, positionals } = parseArgs({
     seconds: { type: 'string', default: '10' },
     many: { type: 'string', default: '100' },
     mib: { type: 'string', default: '512' },
+    image: { type: 'string' },
     compression: { type: 'string' },
     'no-engines': { type: 'boolean', default: false },
   },
@@ -42,6 +43,7 @@ const unknown = positionals.find((name) => !sections.some((section) => section =
 if (unknown !== undefined) throw new Error(`there is no section "${unknown}": ${sections.join(', ')}`);
 const wants = (section: (typeof sections)[number]): boolean => positionals.length === 0 || positionals.includes(section);
 const rounds = Number(options.rounds);
+const chosenImages = imageNames.filter((name) => options.image === undefined || options.image === name);
 const compressions = layerCompressions.filter((name) => options.compression === undefined || options.compression === name);
 
 /** Below no other, so that the bench can remove what its contenders leave. */
@@ -247,7 +249,14 @@ async function main(): Promise<void> {
     if (wants('idle')) await measureIdle(warm);
     if (wants('images')) {
       // Minutes each: a few tell.
-      await compareImages({ strata: warm, engines, directory: store.directory, rounds: Math.min(rounds, 5), compressions });
+      await compareImages({
+        strata: warm,
+        engines,
+        directory: store.directory,
+        rounds: Math.min(rounds, 5),
+        names: chosenImages,
+        compressions,
+      });
     }
     if (wants('commits')) await compareCommits({ strata: warm, engines, directory: store.directory, rounds: Math.min(rounds, 10) });
   } finally {

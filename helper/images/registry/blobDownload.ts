@@ -2,6 +2,7 @@ import { type FileHandle, open, rm, stat } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { fromNative, hasCode, isSystemError } from '../../native/errors.ts';
 import { StrataError } from '../../protocol/index.ts';
+import { EarlySync } from '../../store/earlySync.ts';
 import type { Descriptor } from '../manifest.ts';
 import { ConnectionError, cancelled } from './http.ts';
 import type { RegistryClient } from './registryClient.ts';
@@ -75,6 +76,7 @@ async function appendTo(
   const file = await open(path, 'a', 0o600).catch((error: unknown) => {
     throw fromNative(error, 'keep a blob');
   });
+  const early = new EarlySync(file);
   try {
     for await (const chunk of answer) {
       signal.throwIfAborted();
@@ -87,9 +89,14 @@ async function appendTo(
       }
       await writeAll(file, bytes);
       written += bytes.byteLength;
+      early.written(bytes.byteLength);
       onProgress(written);
     }
+    await early.settle().catch((error: unknown) => {
+      throw fromNative(error, 'keep a blob');
+    });
   } finally {
+    await early.settle().catch(() => {}); // told above, or there is another error to tell
     await file.close();
   }
 }

@@ -120,6 +120,7 @@ describe('Docker', () => {
     const { docker } = engine;
     await using registry = await Registry.start(workspace);
     const name = await pushCommitted(registry);
+    await registry.alsoIn((...words) => docker.place.inNetwork(...words));
     await docker.output('pull', '-q', name);
     expect(await docker.inspect(name, '{{.Id}}')).toBe(await idOf(name));
     expect(await docker.output('run', '--rm', name)).toBe('yes\n');
@@ -134,6 +135,7 @@ describe('Podman and Buildah', () => {
     const { podman } = engine;
     await using registry = await Registry.start(workspace);
     const name = await pushCommitted(registry);
+    await registry.alsoIn((...words) => podman.place.inNetwork(...words));
     await podman.output('pull', '-q', '--tls-verify=false', name);
     expect(`sha256:${await podman.inspect(name, '{{.Id}}')}`).toBe(await idOf(name));
     expect((await podman.run('run', '--rm', '--cgroup-parent', podman.place.cgroupParent, name)).stdout).toBe('yes\n');

@@ -22,6 +22,7 @@ export interface RegistryOptions {
 export class Registry implements AsyncDisposable {
   readonly host: string;
   readonly #child: ChildProcess;
+  readonly #others: ChildProcess[] = [];
   readonly #directory: string;
   readonly #login: RegistryOptions['login'];
 
@@ -74,10 +75,22 @@ export class Registry implements AsyncDisposable {
     return `${this.#directory}/storage/docker/registry/v2/blobs/sha256/${hex.slice(0, 2)}/${hex}/data`;
   }
 
+  /** Serves the same under the same address in another network namespace, too: `inNetwork` makes the words that run a command there. */
+  async alsoIn(inNetwork: (...words: readonly string[]) => readonly string[]): Promise<void> {
+    const [command = '', ...args] = inNetwork('docker-registry', 'serve', `${this.#directory}/config.yml`);
+    const child = spawn(command, args, { stdio: 'ignore' });
+    this.#others.push(child);
+    const port = Number(this.host.split(':')[1]);
+    // As the kernel writes it (proc_pid_net(5)): the address, and the state LISTEN.
+    const listening = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, '0')} 0+:0000 0A`);
+    await until(() => listening.test(fs.readFileSync(`/proc/${child.pid}/net/tcp`, 'utf8')), 'the registry in its other network');
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      this.#child.kill('SIGKILL');
-      await once(this.#child, 'exit');
+    for (const child of [this.#child, ...this.#others]) {
+      if (child.exitCode !== null || child.signalCode !== null) continue;
+      child.kill('SIGKILL');
+      await once(child, 'exit');
     }
   }
 }
