@@ -1,10 +1,20 @@
-import type { Container } from './container.ts';
+import type { ContainerState } from '../protocol/index.ts';
+import type { ContainerPlan } from './plan.ts';
+import type { SupervisorClient } from './supervisorClient.ts';
 
 /**
  * What this helper cannot do for a container because a supervisor of an earlier version runs it, for people to read. What does
  * not run has none: this version would start it.
  */
-export function limitationsOf({ state, client, plan }: Pick<Container, 'state' | 'client' | 'plan'>): string[] {
+export function limitationsOf({
+  state,
+  client,
+  plan,
+}: {
+  readonly state: ContainerState;
+  readonly client: SupervisorClient | undefined;
+  readonly plan: ContainerPlan;
+}): string[] {
   if (state.kind !== 'running' || client === undefined) return [];
   const limitations: string[] = [];
   if (!client.supports('execSessions')) {
