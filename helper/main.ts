@@ -6,10 +6,12 @@ import { join } from 'node:path';
 import { type HelperArguments, parseHelperArguments, USAGE } from './arguments.ts';
 import { StatsSampler } from './cgroups/sampler.ts';
 import { Adoption } from './containers/adoption.ts';
+import { ArchiveRuns } from './containers/archiveRuns.ts';
 import { DEFAULT_CAPABILITIES } from './containers/capabilities.ts';
 import { ContainerCommits } from './containers/commits.ts';
 import { ContainerFiles } from './containers/containerFiles.ts';
 import { ContainerService } from './containers/containerService.ts';
+import { ContainerTree } from './containers/containerTree.ts';
 import { ContainerCopies } from './containers/copies.ts';
 import { ContainerDrafts } from './containers/drafts.ts';
 import { ContainerEndings } from './containers/endings.ts';
@@ -54,6 +56,7 @@ import { ImageSquashes } from './images/squashes.ts';
 import { DiskUsageService } from './layers/diskUsage.ts';
 import { LayerService } from './layers/layerService.ts';
 import { UsageCounter } from './layers/usageCounter.ts';
+import { ViewService } from './layers/viewService.ts';
 import { createLogger, type Logger } from './log.ts';
 import { loadAddon } from './native/addon.ts';
 import { type ContainerId, type Digest, StrataError } from './protocol/index.ts';
@@ -141,17 +144,18 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const endings = new ContainerEndings({ factory, launcher, pauses, hub, log });
   const turns = new KeyedMutex<ContainerId>();
   const drafts = new ContainerDrafts({ files, registry, images, factory, host: facts.capacity, log });
-  const copies = new ContainerCopies({ turns, registry, drafts, endings, layers, layout, runtime: args.runtime, hub, log });
+  const runs = new ArchiveRuns({ turns, registry, drafts, endings, layers, layout, runtime: args.runtime, log });
+  const copies = new ContainerCopies({ runs, registry, hub });
   const stops = new ContainerStops({ turns, files, endings, pauses, restarts, hub, log });
   const orders = new RestartOrders({ files, stops, hub, log, bootId: facts.bootId });
-  const commits = new ContainerCommits({ turns, registry, drafts, endings, copies, pauses, layers, images: imageService });
+  const commits = new ContainerCommits({ turns, registry, drafts, endings, runs, pauses, layers, images: imageService });
   const containers = new ContainerService({
     turns,
     files,
     registry,
     drafts,
     endings,
-    copies,
+    runs,
     starts: new ContainerStarts({ files, exits, factory, launcher, endings, log }),
     pool,
     launcher,
@@ -215,6 +219,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   });
   const counter = new UsageCounter(addon);
   const layerService = new LayerService({ addon, registry, images, layers, counter });
+  const tree = new ContainerTree(runs);
   const diskUsage = new DiskUsageService({ content, images, layers, registry, counter });
   const handlers = createHandlers({
     version: VERSION,
@@ -242,6 +247,8 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     bootstraps: new ImageBootstraps({ layout, addon, imports, log }),
     pushes,
     layers: layerService,
+    views: new ViewService({ addon, registry, images, layers, runs, tree }),
+    tree,
   });
   const dispatcher = new Dispatcher(handlers, log);
   const listener = new Listener({
@@ -264,7 +271,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
       health.close();
       await listener.close();
       sampler.close();
-      await copies.close();
+      await runs.close();
       await pool.close();
       await layers.close();
       // A disk that hangs must not keep the helper from its end.

@@ -22,6 +22,17 @@ export type ArchiveRequest =
   | { readonly action: 'get'; readonly view: ArchiveView; readonly path: string; readonly follow: boolean; readonly name: string }
   | { readonly action: 'put'; readonly view: ArchiveView; readonly path: string; readonly keepOwners: boolean }
   | { readonly action: 'export'; readonly view: ArchiveView; readonly emptied: readonly string[] }
+  | { readonly action: 'list' | 'read' | 'mkdir'; readonly view: ArchiveView; readonly path: string }
+  | {
+      readonly action: 'write';
+      readonly view: ArchiveView;
+      readonly path: string;
+      readonly sizeBytes: number;
+      readonly create: boolean;
+      readonly replace: boolean;
+    }
+  | { readonly action: 'remove'; readonly view: ArchiveView; readonly path: string; readonly recursive: boolean }
+  | { readonly action: 'rename'; readonly view: ArchiveView; readonly path: string; readonly to: string; readonly replace: boolean }
   | { readonly action: 'changes'; readonly upper: string; readonly lower: readonly string[] };
 
 const errorSchema = z.looseObject({
@@ -38,6 +49,10 @@ const answerSchema = z.union([
 ]);
 type Answer = z.infer<typeof answerSchema>;
 
+/** Those that take something on their standard input, and those that give something on their standard output. */
+const taking: ReadonlySet<ArchiveRequest['action']> = new Set(['put', 'write']);
+const giving: ReadonlySet<ArchiveRequest['action']> = new Set(['get', 'export', 'changes', 'list', 'read']);
+
 const maxAnswerLength = 256 * 1024;
 const maxErrorsLength = 4096;
 /** How long one may take to end by itself once its input has ended. */
@@ -50,9 +65,9 @@ const endsByItselfMs = 5000;
  */
 export class ArchiveProcess {
   readonly action: ArchiveRequest['action'];
-  /** Of the archive, for `put`; null else, and where the process could not be made. */
+  /** Of the archive or file, for `put` and `write`; null else, and where the process could not be made. */
   readonly input: Writable | null;
-  /** Of the archive, or of the lines of `changes`; null for `put` and `stat`, and where the process could not be made. */
+  /** Of the archive, the file, or the lines of `changes` and `list`; null for all others, and where the process could not be made. */
   readonly output: Readable | null;
   readonly stat: Promise<PathStat>;
   readonly done: Promise<Copied>;
@@ -63,10 +78,8 @@ export class ArchiveProcess {
   /** `doing`: what an error says was tried, as in "copy '/x' from container "web"". */
   constructor(runtime: string, request: ArchiveRequest, doing: string) {
     this.action = request.action;
-    const takes = request.action === 'put';
-    const gives = request.action !== 'put' && request.action !== 'stat';
     this.#child = spawn(runtime, ['archive'], {
-      stdio: [takes ? 'pipe' : 'ignore', gives ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+      stdio: [taking.has(request.action) ? 'pipe' : 'ignore', giving.has(request.action) ? 'pipe' : 'ignore', 'pipe', 'pipe'],
       cwd: '/',
       env: {},
     });
@@ -81,7 +94,7 @@ export class ArchiveProcess {
     const settle = (answer: Answer): void => {
       if ('stat' in answer) stat.resolve(answer.stat);
       else if ('done' in answer) done.resolve(answer.done);
-      else for (const { reject } of [stat, done]) reject(failureOf(answer.error, doing));
+      else for (const { reject } of [stat, done]) reject(failureOf(answer.error, request.action, doing));
     };
     this.ended = this.#follow(request, settle, (error) => {
       for (const { reject } of [stat, done]) reject(new StrataError('RUNTIME_FAILED', `${doing}: ${error}`));
@@ -155,6 +168,11 @@ const codes: Readonly<Record<string, ErrorCode>> = {
   ELOOP: 'PATH_NOT_FOUND',
   ENOTDIR: 'NOT_A_DIRECTORY',
   EISDIR: 'NOT_A_FILE',
+  EEXIST: 'PATH_EXISTS',
+  ENOTEMPTY: 'DIRECTORY_NOT_EMPTY',
+  EBUSY: 'PATH_MOUNTED',
+  EFBIG: 'FILE_TOO_LARGE',
+  EINVAL: 'INVALID_REQUEST',
   EROFS: 'READ_ONLY',
   ENOSPC: 'NO_SPACE',
   EDQUOT: 'NO_SPACE',
@@ -165,6 +183,11 @@ const codes: Readonly<Record<string, ErrorCode>> = {
   ENAMETOOLONG: 'INVALID_REQUEST',
   EACCES: 'PERMISSION_DENIED',
   EPERM: 'PERMISSION_DENIED',
+};
+
+const codesOf: Readonly<Partial<Record<ArchiveRequest['action'], Readonly<Record<string, ErrorCode>>>>> = {
+  write: { EBADMSG: 'INVALID_REQUEST' },
+  rename: { EXDEV: 'RENAME_IMPOSSIBLE' },
 };
 
 const hints: Readonly<Record<string, string>> = {
@@ -183,9 +206,9 @@ const runtimeCodes: Readonly<Record<string, ErrorCode>> = {
   NO_SPACE: 'NO_SPACE',
 };
 
-function failureOf(error: z.infer<typeof errorSchema>, doing: string): StrataError {
+function failureOf(error: z.infer<typeof errorSchema>, action: ArchiveRequest['action'], doing: string): StrataError {
   const errno = Object.entries(constants.errno).find(([, number]) => number === error.errno)?.[0];
-  const known = error.code === 'INTERNAL' && errno !== undefined ? codes[errno] : undefined;
+  const known = error.code === 'INTERNAL' && errno !== undefined ? (codesOf[action]?.[errno] ?? codes[errno]) : undefined;
   return new StrataError(runtimeCodes[error.code] ?? known ?? 'RUNTIME_FAILED', `${doing}: ${error.message}`, {
     hint: error.hint ?? (errno === undefined ? undefined : hints[errno]),
     details: errno === undefined ? {} : { errno },

@@ -5,8 +5,9 @@ import type { LayerStore } from '../images/layerStore.ts';
 import { newName } from '../images/reference.ts';
 import type { ContainerId, CreateOptions, Digest, ImageConfig, ImageSummary } from '../protocol/index.ts';
 import { KeyedMutex } from '../store/mutex.ts';
+import type { ArchiveRuns } from './archiveRuns.ts';
 import type { Container } from './container.ts';
-import { type ContainerCopies, ownFiles } from './copies.ts';
+import { ownFiles } from './copies.ts';
 import type { ContainerDrafts } from './drafts.ts';
 import type { ContainerEndings } from './endings.ts';
 import type { ContainerPauses } from './pauses.ts';
@@ -34,7 +35,7 @@ export class ContainerCommits {
   readonly #registry: ContainerRegistry;
   readonly #drafts: ContainerDrafts;
   readonly #endings: ContainerEndings;
-  readonly #copies: ContainerCopies;
+  readonly #runs: ArchiveRuns;
   readonly #pauses: ContainerPauses;
   readonly #layers: LayerStore;
   readonly #images: ImageService;
@@ -45,7 +46,7 @@ export class ContainerCommits {
     registry: ContainerRegistry;
     drafts: ContainerDrafts;
     endings: ContainerEndings;
-    copies: ContainerCopies;
+    runs: ArchiveRuns;
     pauses: ContainerPauses;
     layers: LayerStore;
     images: ImageService;
@@ -54,7 +55,7 @@ export class ContainerCommits {
     this.#registry = options.registry;
     this.#drafts = options.drafts;
     this.#endings = options.endings;
-    this.#copies = options.copies;
+    this.#runs = options.runs;
     this.#pauses = options.pauses;
     this.#layers = options.layers;
     this.#images = options.images;
@@ -91,7 +92,7 @@ export class ContainerCommits {
   /** Nothing writes to its upper while `read` runs, unless `changes` says that its processes go on. */
   async #whileReadable<T>(container: Container, pause: boolean, read: (changes: boolean, removed: AbortSignal) => Promise<T>): Promise<T> {
     const run = (changes: boolean): Promise<T> =>
-      this.#copies.whileReadingUpper(container, async (removed) => {
+      this.#runs.whileReadingUpper(container, async (removed) => {
         try {
           return await read(changes, removed);
         } catch (error) {

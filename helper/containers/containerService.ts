@@ -14,9 +14,9 @@ import {
   StrataError,
 } from '../protocol/index.ts';
 import type { KeyedMutex } from '../store/mutex.ts';
+import type { ArchiveRuns } from './archiveRuns.ts';
 import { Container } from './container.ts';
 import type { ContainerFiles } from './containerFiles.ts';
-import type { ContainerCopies } from './copies.ts';
 import { type ContainerDrafts, type Draft, requireName, requireRestartable } from './drafts.ts';
 import type { ContainerEndings } from './endings.ts';
 import type { Launcher, StartRequest } from './launcher.ts';
@@ -51,7 +51,7 @@ export class ContainerService {
   readonly #registry: ContainerRegistry;
   readonly #drafts: ContainerDrafts;
   readonly #endings: ContainerEndings;
-  readonly #copies: ContainerCopies;
+  readonly #runs: ArchiveRuns;
   readonly #starts: ContainerStarts;
   readonly #pool: SandboxPool;
   readonly #launcher: Launcher;
@@ -71,7 +71,7 @@ export class ContainerService {
     registry: ContainerRegistry;
     drafts: ContainerDrafts;
     endings: ContainerEndings;
-    copies: ContainerCopies;
+    runs: ArchiveRuns;
     starts: ContainerStarts;
     pool: SandboxPool;
     launcher: Launcher;
@@ -88,7 +88,7 @@ export class ContainerService {
     this.#registry = options.registry;
     this.#drafts = options.drafts;
     this.#endings = options.endings;
-    this.#copies = options.copies;
+    this.#runs = options.runs;
     this.#starts = options.starts;
     this.#pool = options.pool;
     this.#launcher = options.launcher;
@@ -182,7 +182,7 @@ export class ContainerService {
       container.restarts = restarts;
       await this.#files.writeRestarts(container.id, restarts);
       await this.#endings.supervisorGone(container);
-      await this.#copies.end(container, 'started');
+      await this.#runs.end(container, 'started');
       const image = this.#drafts.imageOf(container.record);
       // The image may have come back since the container was found without it.
       container.plan = this.#drafts.plan(container.record, image.config);
@@ -370,7 +370,7 @@ export class ContainerService {
     this.#restarts.cancel(container);
     this.#release(container);
     await this.#endings.supervisorGone(container);
-    await this.#copies.end(container, 'removed');
+    await this.#runs.end(container, 'removed');
     await this.#files.remove(container.id);
     this.#registry.hide(container);
     container.leave();

@@ -1,5 +1,3 @@
-import { close, read } from 'node:fs';
-import { promisify } from 'node:util';
 import type { ByteStream } from '../containers/byteStream.ts';
 import type { ContainerRegistry } from '../containers/registry.ts';
 import { stepsOfLayers } from '../images/history.ts';
@@ -7,19 +5,9 @@ import type { Image, ImageStore } from '../images/imageStore.ts';
 import { cut, timeOf } from '../images/imageText.ts';
 import type { LayerStore } from '../images/layerStore.ts';
 import type { Addon } from '../native/addon.ts';
-import { fromNative } from '../native/errors.ts';
-import {
-  Channel,
-  type Layer,
-  type LayerEntry,
-  type LayerReference,
-  maxCreatedByLength,
-  type Params,
-  StrataError,
-} from '../protocol/index.ts';
+import { type Layer, type LayerEntry, type LayerReference, maxCreatedByLength, type Params, StrataError } from '../protocol/index.ts';
+import { pathError, sendFile } from './layerFiles.ts';
 import type { UsageCounter } from './usageCounter.ts';
-
-const readChunkBytes = 128 * 1024;
 
 /** The overlay stacks of containers and images, and the files of single layers. Paths below a layer are the addon's to resolve. */
 export class LayerService {
@@ -91,7 +79,7 @@ export class LayerService {
     } catch (error) {
       throw pathError(error, `open '${path}'`);
     }
-    return { sizeBytes: entry.sizeBytes, send: (stream) => void sendFile(fd, stream) };
+    return { sizeBytes: entry.sizeBytes, send: (stream) => sendFile(fd, stream) };
   }
 
   async #rootOf(reference: LayerReference): Promise<string> {
@@ -128,36 +116,4 @@ export class LayerService {
       })
       .reverse();
   }
-}
-
-const readFile = promisify(read);
-
-async function sendFile(fd: number, stream: ByteStream): Promise<void> {
-  stream.consume({ data: () => {} });
-  try {
-    for (;;) {
-      // A chunk of its own each time: the stream may still hold the one before.
-      const { bytesRead, buffer } = await readFile(fd, Buffer.allocUnsafe(readChunkBytes), 0, readChunkBytes, null);
-      if (bytesRead === 0) break;
-      await stream.write(Channel.bytes, buffer.subarray(0, bytesRead));
-    }
-    stream.end(Channel.bytes);
-    stream.close();
-  } catch (error) {
-    if (!stream.signal.aborted) stream.close(fromNative(error, 'read the file'));
-  } finally {
-    close(fd, () => {});
-  }
-}
-
-function pathError(error: unknown, doing: string): StrataError {
-  return fromNative(error, doing, {
-    ENOENT: 'PATH_NOT_FOUND',
-    ENOTDIR: 'PATH_NOT_FOUND',
-    ELOOP: 'PATH_NOT_FOUND',
-    EXDEV: 'PATH_NOT_FOUND',
-    EINVAL: 'NOT_A_FILE',
-    EISDIR: 'NOT_A_FILE',
-    UNSAFE_PATH: 'PATH_NOT_FOUND',
-  });
 }

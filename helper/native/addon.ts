@@ -12,6 +12,7 @@ export type {
   CgroupSampler,
   KernelFeature,
   LayerEntry,
+  MergedEntry,
   PackedDirectory,
 } from '../../native/addon/index.d.ts';
 

@@ -23,6 +23,10 @@ export const pathStatSchema = z.strictObject({
   mtimeMs: z.number(),
   /** Of a link. */
   linkTarget: z.string().optional(),
+  /** Of what a link leads to; left out where it leads nowhere, and where nobody asked. */
+  linkKind: pathKindSchema.optional(),
+  /** Its mount can only be read. */
+  readOnly: z.literal(true).optional(),
 });
 export type PathStat = z.infer<typeof pathStatSchema>;
 

@@ -1,6 +1,7 @@
 import type { StatsSampler } from '../cgroups/sampler.ts';
 import type { ContainerCommits } from '../containers/commits.ts';
 import type { ContainerService } from '../containers/containerService.ts';
+import type { ContainerTree } from '../containers/containerTree.ts';
 import type { ContainerCopies } from '../containers/copies.ts';
 import type { ContainerExecs } from '../containers/execs.ts';
 import type { ContainerInspection } from '../containers/inspection.ts';
@@ -21,6 +22,7 @@ import type { ImagePushes } from '../images/pushes.ts';
 import type { ImageSquashes } from '../images/squashes.ts';
 import type { DiskUsageService } from '../layers/diskUsage.ts';
 import type { LayerService } from '../layers/layerService.ts';
+import type { ViewService } from '../layers/viewService.ts';
 import type { Logger } from '../log.ts';
 import { type MethodResult, type Params, PROTOCOL_VERSION, StrataError } from '../protocol/index.ts';
 import type { Handlers } from './dispatch.ts';
@@ -57,6 +59,8 @@ export interface Services {
   readonly bootstraps: ImageBootstraps;
   readonly pushes: ImagePushes;
   readonly layers: LayerService;
+  readonly views: ViewService;
+  readonly tree: ContainerTree;
 }
 
 const defaultStatsIntervalMs = 1000;
@@ -74,6 +78,8 @@ export function createHandlers(services: Services): Handlers<Session> {
     ...imageHandlers(services),
     ...imageArchiveHandlers(services),
     ...layerHandlers(services),
+    ...viewHandlers(services),
+    ...fileHandlers(services),
   };
 }
 
@@ -324,5 +330,38 @@ function layerHandlers({ layers }: Services): Part<'layer'> {
         file.send(stream);
         return { sizeBytes: file.sizeBytes };
       }),
+  };
+}
+
+function viewHandlers({ views }: Services): Part<'view'> {
+  return {
+    'view.list': async ({ view, path }, _, signal) => await views.list(view, path, signal),
+    'view.stat': async ({ view, path, follow }, _, signal) => ({
+      entry: await views.stat(view, { path, follow: follow ?? false }, signal),
+    }),
+    'view.read': ({ view, path }, session, signal) =>
+      session.withStream(signal, async (stream) => await views.read(view, path, stream, signal)),
+  };
+}
+
+function fileHandlers({ registry, tree }: Services): Part<'file'> {
+  return {
+    'file.write': ({ container, stream, create, replace, ...file }, session, signal) =>
+      withUpload(session.connection.stream(stream), signal, async (source) => {
+        await tree.write(registry.find(container), { ...file, create: create ?? false, replace: replace ?? false, source }, signal);
+        return {};
+      }),
+    'file.makeDirectory': async ({ container, path }, _, signal) => {
+      await tree.makeDirectory(registry.find(container), path, signal);
+      return {};
+    },
+    'file.remove': async ({ container, path, recursive }, _, signal) => {
+      await tree.remove(registry.find(container), { path, recursive: recursive ?? false }, signal);
+      return {};
+    },
+    'file.rename': async ({ container, path, to, replace }, _, signal) => {
+      await tree.rename(registry.find(container), { path, to, replace: replace ?? false }, signal);
+      return {};
+    },
   };
 }

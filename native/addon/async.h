@@ -138,6 +138,7 @@ void add_supervisors(Napi::Env env, Napi::Object& exports);
 void add_cgroups(Napi::Env env, Napi::Object& exports);
 void add_sampler(Napi::Env env, Napi::Object& exports);
 void add_layers(Napi::Env env, Napi::Object& exports);
+void add_browse(Napi::Env env, Napi::Object& exports);
 void add_inflater(Napi::Env env, Napi::Object& exports);
 void add_host(Napi::Env env, Napi::Object& exports);
 

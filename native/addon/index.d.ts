@@ -252,6 +252,23 @@ export function listLayer(root: string, path: string, options?: { limit?: number
 export function statLayer(root: string, path: string): Promise<LayerEntry>;
 /** Opens a regular file of a layer read-only (never blocks on a fifo, never follows a link out of `root`); the caller owns the fd. */
 export function openLayerFile(root: string, path: string): Promise<number>;
+/** What a container would see. */
+export interface MergedEntry extends Omit<LayerEntry, 'kind' | 'opaque'> {
+  kind: Exclude<LayerEntry['kind'], 'whiteout'>;
+  /** Of what a link leads to; left out where it leads nowhere. */
+  linkKind?: Exclude<LayerEntry['kind'], 'whiteout'>;
+}
+/**
+ * The same of what several layers (directories, top first) show together, by overlayfs's rules: whiteouts, opaque directories, redirects, metacopy. Links are followed as a
+ * process in there would follow them, at the end of a path, too (statMerged: with `follow`); nothing leads out of a layer.
+ */
+export function listMerged(
+  layers: readonly string[],
+  path: string,
+  options?: { limit?: number },
+): Promise<{ entries: MergedEntry[]; truncated: boolean }>;
+export function statMerged(layers: readonly string[], path: string, options?: { follow?: boolean }): Promise<MergedEntry>;
+export function openMergedFile(layers: readonly string[], path: string): Promise<number>;
 
 // ---- host ----------------------------------------------------------------------------------------------------------------
 

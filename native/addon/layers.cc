@@ -4,7 +4,6 @@
 
 #include "async.h"
 #include "core/layer_apply.h"
-#include "core/layer_browse.h"
 #include "core/layer_copy.h"
 #include "core/layer_pack.h"
 #include "core/tree.h"
@@ -298,69 +297,6 @@ Napi::Value usage(const Napi::CallbackInfo& info) {
       });
 }
 
-Napi::Value entry_to_js(Napi::Env env, const LayerEntry& entry) {
-  Napi::Object result = Napi::Object::New(env);
-  result.Set("name", entry.name);
-  result.Set("kind", layer_entry_kind_name(entry.kind));
-  result.Set("sizeBytes", static_cast<double>(entry.size_bytes));
-  result.Set("mode", entry.mode);
-  result.Set("uid", entry.uid);
-  result.Set("gid", entry.gid);
-  result.Set("mtimeMs", entry.mtime_ms);
-  if (entry.link_target) {
-    result.Set("linkTarget", *entry.link_target);
-  }
-  if (entry.opaque) {
-    result.Set("opaque", true);
-  }
-  return result;
-}
-
-Napi::Value list(const Napi::CallbackInfo& info) {
-  std::string root = string_argument(info, 0, "root");
-  std::string path = string_argument(info, 1, "path");
-  if (info.Env().IsExceptionPending()) {
-    return info.Env().Undefined();
-  }
-  const auto limit = static_cast<size_t>(std::max(0.0, number_property(info[2], "limit").value_or(10000)));
-  return run_async<LayerListing>(
-      info.Env(), Where::kPool, [root = std::move(root), path = std::move(path), limit] { return list_layer(root, path, limit); },
-      [](Napi::Env env, const LayerListing& listing) -> Napi::Value {
-        Napi::Array entries = Napi::Array::New(env, listing.entries.size());
-        for (uint32_t i = 0; i < listing.entries.size(); ++i) {
-          entries.Set(i, entry_to_js(env, listing.entries[i]));
-        }
-        Napi::Object result = Napi::Object::New(env);
-        result.Set("entries", entries);
-        result.Set("truncated", listing.truncated);
-        return result;
-      });
-}
-
-Napi::Value stat(const Napi::CallbackInfo& info) {
-  std::string root = string_argument(info, 0, "root");
-  std::string path = string_argument(info, 1, "path");
-  if (info.Env().IsExceptionPending()) {
-    return info.Env().Undefined();
-  }
-  return run_async<LayerEntry>(
-      info.Env(), Where::kPool, [root = std::move(root), path = std::move(path)] { return stat_layer(root, path); }, entry_to_js);
-}
-
-Napi::Value open_file(const Napi::CallbackInfo& info) {
-  std::string root = string_argument(info, 0, "root");
-  std::string path = string_argument(info, 1, "path");
-  if (info.Env().IsExceptionPending()) {
-    return info.Env().Undefined();
-  }
-  // Shared, so that the descriptor is closed when nobody is left to take it.
-  using Opened = std::shared_ptr<UniqueFd>;
-  return run_async<Opened>(
-      info.Env(), Where::kPool,
-      [root = std::move(root), path = std::move(path)]() -> Result<Opened> { return std::make_shared<UniqueFd>(TRY(open_layer_file(root, path))); },
-      [](Napi::Env env, const Opened& fd) -> Napi::Value { return Napi::Number::New(env, fd->release()); });
-}
-
 }  // namespace
 
 void add_layers(Napi::Env env, Napi::Object& exports) {
@@ -371,9 +307,6 @@ void add_layers(Napi::Env env, Napi::Object& exports) {
   exports.Set("removeTree", Napi::Function::New(env, remove));
   exports.Set("syncFileSystem", Napi::Function::New(env, sync));
   exports.Set("treeUsage", Napi::Function::New(env, usage));
-  exports.Set("listLayer", Napi::Function::New(env, list));
-  exports.Set("statLayer", Napi::Function::New(env, stat));
-  exports.Set("openLayerFile", Napi::Function::New(env, open_file));
 }
 
 }  // namespace strata::addon

@@ -5,11 +5,13 @@
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <memory>
+
+#include "layer_tree.h"
+#include "overlay_marks.h"
 
 namespace strata {
 
@@ -39,48 +41,6 @@ Result<UniqueFd> open_in(const std::string& root, const std::string& path, int f
   return UniqueFd(fd);
 }
 
-LayerEntry describe(int node, const struct stat& status, std::string name) {
-  LayerEntry entry;
-  entry.name = std::move(name);
-  entry.mode = status.st_mode & 07777;
-  entry.uid = status.st_uid;
-  entry.gid = status.st_gid;
-  entry.size_bytes = S_ISREG(status.st_mode) ? static_cast<uint64_t>(status.st_size) : 0;
-  entry.mtime_ms = static_cast<double>(status.st_mtim.tv_sec) * 1000 + static_cast<double>(status.st_mtim.tv_nsec / 1000) / 1000;
-  switch (status.st_mode & S_IFMT) {
-    case S_IFDIR: {
-      entry.kind = LayerEntryKind::kDirectory;
-      char value = 0;
-      const std::string path = "/proc/self/fd/" + std::to_string(node);
-      entry.opaque = ::getxattr(path.c_str(), "trusted.overlay.opaque", &value, 1) == 1 && value == 'y';
-      break;
-    }
-    case S_IFLNK: {
-      entry.kind = LayerEntryKind::kSymlink;
-      std::string target(4096, '\0');
-      const ssize_t length = ::readlinkat(node, "", target.data(), target.size());
-      target.resize(length < 0 ? 0 : static_cast<size_t>(length));
-      entry.link_target = std::move(target);
-      break;
-    }
-    case S_IFCHR:
-      entry.kind = status.st_rdev == 0 ? LayerEntryKind::kWhiteout : LayerEntryKind::kDevice;
-      break;
-    case S_IFBLK:
-      entry.kind = LayerEntryKind::kDevice;
-      break;
-    case S_IFIFO:
-      entry.kind = LayerEntryKind::kFifo;
-      break;
-    case S_IFSOCK:
-      entry.kind = LayerEntryKind::kSocket;
-      break;
-    default:
-      break;
-  }
-  return entry;
-}
-
 // At most, as JSON: what is no UTF-8 becomes U+FFFD, a control character an escape of six.
 size_t json_bytes(const std::string& text) {
   size_t bytes = 0;
@@ -91,12 +51,80 @@ size_t json_bytes(const std::string& text) {
   return bytes;
 }
 
-size_t json_bytes(const LayerEntry& entry) {
-  constexpr size_t kMembers = 200;  // the names and the numbers
-  return kMembers + json_bytes(entry.name) + (entry.link_target ? json_bytes(*entry.link_target) : 0);
+}  // namespace
+
+LayerEntryKind node_kind(const struct stat& status) {
+  switch (status.st_mode & S_IFMT) {
+    case S_IFDIR:
+      return LayerEntryKind::kDirectory;
+    case S_IFLNK:
+      return LayerEntryKind::kSymlink;
+    case S_IFCHR:
+    case S_IFBLK:
+      return LayerEntryKind::kDevice;
+    case S_IFIFO:
+      return LayerEntryKind::kFifo;
+    case S_IFSOCK:
+      return LayerEntryKind::kSocket;
+    default:
+      return LayerEntryKind::kFile;
+  }
+}
+
+LayerEntry describe_node(int node, const struct stat& status, std::string name) {
+  LayerEntry entry;
+  entry.name = std::move(name);
+  entry.kind = node_kind(status);
+  entry.mode = status.st_mode & 07777;
+  entry.uid = status.st_uid;
+  entry.gid = status.st_gid;
+  entry.size_bytes = S_ISREG(status.st_mode) ? static_cast<uint64_t>(status.st_size) : 0;
+  entry.mtime_ms = static_cast<double>(status.st_mtim.tv_sec) * 1000 + static_cast<double>(status.st_mtim.tv_nsec / 1000) / 1000;
+  if (S_ISLNK(status.st_mode)) {
+    entry.link_target = read_link(node);
+  }
+  return entry;
+}
+
+std::string read_link(int node) {
+  std::string target(4096, '\0');
+  const ssize_t length = ::readlinkat(node, "", target.data(), target.size());
+  target.resize(length < 0 ? 0 : static_cast<size_t>(length));
+  return target;
+}
+
+Result<UniqueFd> open_regular_file(int node, const std::string& path) {
+  struct stat status;
+  if (::fstat(node, &status) != 0) {
+    return fail_errno("stat '" + path + "'");
+  }
+  if (!S_ISREG(status.st_mode)) {
+    return fail(S_ISDIR(status.st_mode) ? EISDIR : EINVAL, "open '" + path + "'", "only regular files can be opened");
+  }
+  UniqueFd fd(::open(("/proc/self/fd/" + std::to_string(node)).c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  if (!fd) {
+    return fail_errno("open '" + path + "'");
+  }
+  return fd;
+}
+
+namespace {
+
+LayerEntry describe_in_layer(int node, const struct stat& status, std::string name) {
+  LayerEntry entry = describe_node(node, status, std::move(name));
+  if (is_whiteout(status)) {
+    entry.kind = LayerEntryKind::kWhiteout;
+  }
+  entry.opaque = S_ISDIR(status.st_mode) && is_opaque(node);
+  return entry;
 }
 
 }  // namespace
+
+size_t json_bytes(const LayerEntry& entry) {
+  constexpr size_t kMembers = 220;  // the names and the numbers
+  return kMembers + json_bytes(entry.name) + (entry.link_target ? json_bytes(*entry.link_target) : 0);
+}
 
 const char* layer_entry_kind_name(LayerEntryKind kind) {
   switch (kind) {
@@ -118,8 +146,7 @@ const char* layer_entry_kind_name(LayerEntryKind kind) {
   return "";
 }
 
-Result<LayerListing> list_layer(const std::string& root, const std::string& path, size_t limit, size_t most_bytes) {
-  UniqueFd directory = TRY(open_in(root, path, O_RDONLY | O_DIRECTORY));
+Result<LayerListing> list_directory(UniqueFd directory, const std::string& path, const Describe& describe, size_t limit, size_t most_bytes) {
   const std::unique_ptr<DIR, DirectoryCloser> stream(::fdopendir(directory.get()));
   if (stream == nullptr) {
     return fail_errno("read '" + path + "'");
@@ -167,6 +194,10 @@ Result<LayerListing> list_layer(const std::string& root, const std::string& path
   return listing;
 }
 
+Result<LayerListing> list_layer(const std::string& root, const std::string& path, size_t limit, size_t most_bytes) {
+  return list_directory(TRY(open_in(root, path, O_RDONLY | O_DIRECTORY)), path, describe_in_layer, limit, most_bytes);
+}
+
 Result<LayerEntry> stat_layer(const std::string& root, const std::string& path) {
   const UniqueFd node = TRY(open_in(root, path, O_PATH | O_NOFOLLOW));
   struct stat status;
@@ -178,24 +209,12 @@ Result<LayerEntry> stat_layer(const std::string& root, const std::string& path) 
     name.pop_back();
   }
   name = name.empty() || name == "/" ? "/" : name.substr(name.rfind('/') + 1);
-  return describe(node.get(), status, std::move(name));
+  return describe_in_layer(node.get(), status, std::move(name));
 }
 
 Result<UniqueFd> open_layer_file(const std::string& root, const std::string& path) {
-  // O_PATH opens nothing: only when it is known for a regular file is it opened, through the descriptor and not by name.
   const UniqueFd node = TRY(open_in(root, path, O_PATH));
-  struct stat status;
-  if (::fstat(node.get(), &status) != 0) {
-    return fail_errno("stat '" + path + "'");
-  }
-  if (!S_ISREG(status.st_mode)) {
-    return fail(S_ISDIR(status.st_mode) ? EISDIR : EINVAL, "open '" + path + "'", "only regular files can be opened");
-  }
-  UniqueFd fd(::open(("/proc/self/fd/" + std::to_string(node.get())).c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
-  if (!fd) {
-    return fail_errno("open '" + path + "'");
-  }
-  return fd;
+  return open_regular_file(node.get(), path);
 }
 
 }  // namespace strata

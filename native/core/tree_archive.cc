@@ -1,13 +1,12 @@
 #include "tree_archive.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 
+#include "kernel_files.h"
 #include "member_writer.h"
 #include "tree.h"
 #include "unique_fd.h"
@@ -16,39 +15,8 @@ namespace strata {
 
 namespace {
 
-constexpr long kMqueueMagic = 0x19800202;
-constexpr long kConfigfsMagic = 0x62656570;
-constexpr long kFusectlMagic = 0x65735543;
 // Of a file that the kernel makes: it is read into memory, for its size comes first.
-constexpr size_t kMostGenerated = size_t{32} << 20;
-
-// What is in them is not the container's, changes with who looks, and some of it acts when it is read.
-bool is_of_kernel(int node) {
-  struct statfs status;
-  if (::fstatfs(node, &status) != 0) {
-    return false;
-  }
-  switch (static_cast<long>(status.f_type)) {
-    case PROC_SUPER_MAGIC:
-    case SYSFS_MAGIC:
-    case CGROUP_SUPER_MAGIC:
-    case CGROUP2_SUPER_MAGIC:
-    case DEVPTS_SUPER_MAGIC:
-    case DEBUGFS_MAGIC:
-    case TRACEFS_MAGIC:
-    case SECURITYFS_MAGIC:
-    case BPF_FS_MAGIC:
-    case NSFS_MAGIC:
-    case PSTOREFS_MAGIC:
-    case EFIVARFS_MAGIC:
-    case kMqueueMagic:
-    case kConfigfsMagic:
-    case kFusectlMagic:
-      return true;
-    default:
-      return false;
-  }
-}
+constexpr size_t kMostGenerated = kMostOfKernelFile;
 
 class TreeArchiver {
  public:

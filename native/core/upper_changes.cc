@@ -23,24 +23,6 @@ struct DirectoryCloser {
   void operator()(DIR* directory) const { ::closedir(directory); }
 };
 
-LayerEntryKind kind_of(const struct stat& status) {
-  switch (status.st_mode & S_IFMT) {
-    case S_IFDIR:
-      return LayerEntryKind::kDirectory;
-    case S_IFLNK:
-      return LayerEntryKind::kSymlink;
-    case S_IFCHR:
-    case S_IFBLK:
-      return LayerEntryKind::kDevice;
-    case S_IFIFO:
-      return LayerEntryKind::kFifo;
-    case S_IFSOCK:
-      return LayerEntryKind::kSocket;
-    default:
-      return LayerEntryKind::kFile;
-  }
-}
-
 uint64_t size_of(const struct stat& status) { return S_ISREG(status.st_mode) ? static_cast<uint64_t>(status.st_size) : 0; }
 
 // What the layers below show under one path.
@@ -149,7 +131,7 @@ Status Comparison::say(ChangeKind kind, const std::string& path, const struct st
       TRY(visit_({ChangeKind::kChanged, "/" + level.path, LayerEntryKind::kDirectory, 0}));
     }
   }
-  return visit_({kind, "/" + path, kind_of(status), size_of(status)});
+  return visit_({kind, "/" + path, node_kind(status), size_of(status)});
 }
 
 // Each name that the lower layers show in this directory.

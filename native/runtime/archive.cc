@@ -10,6 +10,7 @@
 #include <csignal>
 #include <utility>
 
+#include "core/container_tree.h"
 #include "core/layer_browse.h"
 #include "core/tree_archive.h"
 #include "core/tree_extract.h"
@@ -20,7 +21,7 @@ namespace {
 
 constexpr int kControl = 3;
 constexpr std::size_t kMostRequest = 4 << 20;
-constexpr std::int64_t kMostSeconds = 8'640'000'000'000;
+constexpr double kMostMs = 8.64e15;
 
 Outcome<std::string> read_request() {
   std::string text;
@@ -52,36 +53,33 @@ Status write_all(int fd, const std::string& text) {
   return {};
 }
 
-const char* kind_name(mode_t mode) {
-  return S_ISREG(mode) ? "file" : S_ISDIR(mode) ? "directory" : S_ISLNK(mode) ? "symlink" : S_ISFIFO(mode) ? "fifo" : S_ISSOCK(mode) ? "socket" : "device";
+void put_entry(JsonWriter& json, const LayerEntry& entry) {
+  json.field("kind", layer_entry_kind_name(entry.kind));
+  json.field("mode", static_cast<std::int64_t>(entry.mode));
+  json.field("uid", static_cast<std::int64_t>(entry.uid));
+  json.field("gid", static_cast<std::int64_t>(entry.gid));
+  json.field("sizeBytes", entry.size_bytes);
+  // A file system may keep any number; a Date ends there.
+  json.field("mtimeMs", static_cast<std::int64_t>(std::clamp(entry.mtime_ms, -kMostMs, kMostMs)));
+  if (entry.link_target) {
+    json.field("linkTarget", *entry.link_target);
+  }
+  if (entry.link_kind) {
+    json.field("linkKind", layer_entry_kind_name(*entry.link_kind));
+  }
 }
 
-Outcome<struct stat> tell_stat(int node, const std::string& path) {
-  struct stat status {};
-  if (::fstat(node, &status) < 0) {
-    return refuse_errno(ErrorCode::kInternal, "stat '" + path + "'");
-  }
+Status tell_stat(const LayerEntry& entry, bool read_only) {
   JsonWriter json;
   json.begin_object();
   json.begin_object("stat");
-  json.field("kind", kind_name(status.st_mode));
-  json.field("mode", static_cast<std::int64_t>(status.st_mode & 07777));
-  json.field("uid", static_cast<std::int64_t>(status.st_uid));
-  json.field("gid", static_cast<std::int64_t>(status.st_gid));
-  json.field("sizeBytes", static_cast<std::int64_t>(S_ISREG(status.st_mode) ? status.st_size : 0));
-  // A file system may keep any number; a Date ends there.
-  const std::int64_t seconds = std::clamp<std::int64_t>(status.st_mtim.tv_sec, -kMostSeconds, kMostSeconds);
-  json.field("mtimeMs", seconds * 1000 + status.st_mtim.tv_nsec / 1'000'000);
-  if (S_ISLNK(status.st_mode)) {
-    std::string target(4096, '\0');
-    const ssize_t length = ::readlinkat(node, "", target.data(), target.size());
-    target.resize(length < 0 ? 0 : static_cast<std::size_t>(length));
-    json.field("linkTarget", target);
+  put_entry(json, entry);
+  if (read_only) {
+    json.field("readOnly", true);
   }
   json.end_object();
   json.end_object();
-  TRY(write_all(kControl, json.take() + "\n"));
-  return status;
+  return write_all(kControl, json.take() + "\n");
 }
 
 // Dies with the helper, whatever it waits for. Once: what changes the credentials of a process takes it back.
@@ -117,7 +115,11 @@ Outcome<std::string> send_archive(Sys& sys, const ArchiveRequest& request, int r
   } else {
     options.name = request.name;
     node = TRY(sys.open_at(root, request.path, O_PATH | (request.follows ? 0 : O_NOFOLLOW), 0, kResolveInRoot));
-    TRY(tell_stat(node.get(), request.path));
+    struct stat status {};
+    if (::fstat(node.get(), &status) < 0) {
+      return refuse_errno(ErrorCode::kInternal, "stat '" + request.path + "'");
+    }
+    TRY(tell_stat(describe_node(node.get(), status, ""), false));
   }
   const Archived archived = TRY(archive_tree(node.get(), STDOUT_FILENO, options));
   return done_json(archived.entries, archived.bytes, archived.left_out);
@@ -157,6 +159,41 @@ Outcome<std::string> send_changes(const ArchiveRequest& request) {
   return done_json(entries, 0, 0);
 }
 
+// Lines of JSON on standard output.
+Outcome<std::string> send_list(const ArchiveRequest& request, int root) {
+  const LayerListing listing = TRY(list_tree(root, request.path));
+  std::string lines;
+  for (const LayerEntry& entry : listing.entries) {
+    JsonWriter json;
+    json.begin_object();
+    json.field("name", entry.name);
+    put_entry(json, entry);
+    json.end_object();
+    lines += json.take() + "\n";
+  }
+  TRY(write_all(STDOUT_FILENO, lines));
+  return done_json(listing.entries.size(), 0, listing.truncated ? 1 : 0);
+}
+
+Outcome<std::string> send_file(const ArchiveRequest& request, int root) {
+  const TreeStat found = TRY(stat_tree(root, request.path, true));
+  TRY(tell_stat(found.entry, found.read_only));
+  return done_json(1, TRY(read_tree_file(root, request.path, STDOUT_FILENO)), 0);
+}
+
+Outcome<std::string> change(const ArchiveRequest& request, int root) {
+  if (request.action == ArchiveAction::kWrite) {
+    TRY(write_tree_file(root, request.path, STDIN_FILENO, {.size_bytes = request.size_bytes, .creates = request.creates, .replaces = request.replaces}));
+  } else if (request.action == ArchiveAction::kMakeDirectory) {
+    TRY(make_tree_directory(root, request.path));
+  } else if (request.action == ArchiveAction::kRemove) {
+    TRY(remove_tree_entry(root, request.path, request.recursive));
+  } else {
+    TRY(rename_tree_entry(root, request.path, request.to, request.replaces));
+  }
+  return done_json(1, request.size_bytes, 0);
+}
+
 Outcome<std::string> act() {
   const pid_t parent = ::getppid();
   const std::string text = TRY(read_request());
@@ -172,10 +209,19 @@ Outcome<std::string> act() {
   TRY(die_with(parent));
   switch (request.action) {
     case ArchiveAction::kStat: {
-      const UniqueFd node = TRY(sys.open_at(root.get(), request.path, O_PATH | (request.follows ? 0 : O_NOFOLLOW), 0, kResolveInRoot));
-      TRY(tell_stat(node.get(), request.path));
+      const TreeStat found = TRY(stat_tree(root.get(), request.path, request.follows));
+      TRY(tell_stat(found.entry, found.read_only));
       return done_json(1, 0, 0);
     }
+    case ArchiveAction::kList:
+      return send_list(request, root.get());
+    case ArchiveAction::kRead:
+      return send_file(request, root.get());
+    case ArchiveAction::kWrite:
+    case ArchiveAction::kMakeDirectory:
+    case ArchiveAction::kRemove:
+    case ArchiveAction::kRename:
+      return change(request, root.get());
     case ArchiveAction::kGet:
     case ArchiveAction::kExport:
       return send_archive(sys, request, root.get());
@@ -191,7 +237,9 @@ Outcome<std::string> act() {
 
 Outcome<ArchiveRequest> read_archive_request(const Json& json) {
   static constexpr std::pair<const char*, ArchiveAction> kActions[] = {
-      {"stat", ArchiveAction::kStat}, {"get", ArchiveAction::kGet}, {"put", ArchiveAction::kPut}, {"export", ArchiveAction::kExport}, {"changes", ArchiveAction::kChanges}};
+      {"stat", ArchiveAction::kStat},       {"get", ArchiveAction::kGet},     {"put", ArchiveAction::kPut},       {"export", ArchiveAction::kExport},
+      {"changes", ArchiveAction::kChanges}, {"list", ArchiveAction::kList},   {"read", ArchiveAction::kRead},     {"write", ArchiveAction::kWrite},
+      {"mkdir", ArchiveAction::kMakeDirectory}, {"remove", ArchiveAction::kRemove}, {"rename", ArchiveAction::kRename}};
   TRY(json.object());
   ArchiveRequest request;
   const std::string action = TRY(json["action"].text());
@@ -203,7 +251,7 @@ Outcome<ArchiveRequest> read_archive_request(const Json& json) {
     }
   }
   if (!known) {
-    return json["action"].wrong("stat, get, put, export or changes");
+    return json["action"].wrong("stat, list, read, get, put, export, changes, write, mkdir, remove or rename");
   }
   const auto absolute = [](const Json& path) -> Outcome<std::string> {
     std::string text = TRY(path.text());
@@ -224,6 +272,15 @@ Outcome<ArchiveRequest> read_archive_request(const Json& json) {
   request.path = TRY(absolute(json["path"]));
   request.follows = TRY(json["follow"].boolean_or(false));
   request.keeps_owners = TRY(json["keepOwners"].boolean_or(false));
+  request.creates = TRY(json["create"].boolean_or(false));
+  request.replaces = TRY(json["replace"].boolean_or(false));
+  request.recursive = TRY(json["recursive"].boolean_or(false));
+  if (request.action == ArchiveAction::kWrite) {
+    request.size_bytes = TRY(json["sizeBytes"].natural());
+  }
+  if (request.action == ArchiveAction::kRename) {
+    request.to = TRY(absolute(json["to"]));
+  }
   if (request.action == ArchiveAction::kGet) {
     request.name = TRY(json["name"].text());
     if (request.name.empty()) {

@@ -1,4 +1,4 @@
-// `strata-runtime archive`: one copy out of a container or into one, or a look at what it has. A process of its own, so that whatever a container does to it harms
+// `strata-runtime archive`: one copy out of a container or into one, a look at what it has, or a change of one file. A process of its own, so that whatever a container does to it harms
 // nobody else. Its contract is in docs/copy.md.
 #pragma once
 
@@ -8,18 +8,23 @@
 
 namespace strata::runtime {
 
-enum class ArchiveAction { kStat, kGet, kPut, kExport, kChanges };
+enum class ArchiveAction { kStat, kGet, kPut, kExport, kChanges, kList, kRead, kWrite, kMakeDirectory, kRemove, kRename };
 
 // What stands in one line on descriptor 3.
 struct ArchiveRequest {
   ArchiveAction action = ArchiveAction::kStat;
   ViewParams view;                  // all but kChanges
-  std::string path;                 // kStat, kGet, kPut
+  std::string path;                 // all but kExport and kChanges
   bool follows = false;             // a link at the end of `path`: kStat, kGet
   std::string name;                 // of the first member: kGet
   bool keeps_owners = false;        // kPut
   std::vector<std::string> emptied;  // kExport
   OverlayParams layers;             // kChanges: the upper, and what is below it
+  std::string to;                   // kRename
+  bool creates = false;             // kWrite: where nothing is
+  bool replaces = false;            // kWrite, kRename: what is there
+  bool recursive = false;           // kRemove
+  std::uint64_t size_bytes = 0;     // kWrite: of what comes on standard input
 };
 Outcome<ArchiveRequest> read_archive_request(const Json& json);
 

@@ -6,3 +6,4 @@ export * from './images.ts';
 export * from './layers.ts';
 export * from './limits.ts';
 export * from './stats.ts';
+export * from './views.ts';

@@ -8,6 +8,7 @@ import { layerMethods } from './layers.ts';
 import type { Method } from './method.ts';
 import { sessionMethods } from './session.ts';
 import { statsMethods } from './stats.ts';
+import { viewMethods } from './views.ts';
 
 /** Every request of the wire. A new one goes to its subject's file. */
 export const methods = {
@@ -19,6 +20,7 @@ export const methods = {
   ...imageArchiveMethods,
   ...bootstrapMethods,
   ...layerMethods,
+  ...viewMethods,
 } as const satisfies Record<string, Method>;
 
 export type MethodName = keyof typeof methods;
