@@ -54,6 +54,7 @@ import { ImagePushes } from './images/pushes.ts';
 import { RegistrySettings } from './images/registry/registrySettings.ts';
 import { ImageSquashes } from './images/squashes.ts';
 import { DiskUsageService } from './layers/diskUsage.ts';
+import { LayerChecks } from './layers/layerChecks.ts';
 import { LayerService } from './layers/layerService.ts';
 import { UsageCounter } from './layers/usageCounter.ts';
 import { ViewService } from './layers/viewService.ts';
@@ -249,6 +250,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     layers: layerService,
     views: new ViewService({ addon, registry, images, layers, runs, tree }),
     tree,
+    checks: new LayerChecks({ addon, registry, images, imageService, layers: layerService, log }),
   });
   const dispatcher = new Dispatcher(handlers, log);
   const listener = new Listener({

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { StrataError } from '../protocol/index.ts';
 import { VERSION } from '../version.ts';
 import { addBootstrapCommand } from './commands/bootstrap.ts';
+import { addCheckCommand } from './commands/check.ts';
 import { addCommitCommand, addSquashCommand } from './commands/commit.ts';
 import { addContainerCommands } from './commands/containers.ts';
 import { addCopyCommands } from './commands/copies.ts';
@@ -22,6 +23,8 @@ import { UsageError } from './values.ts';
 
 /** Commands whose status is that of what they ran: a failure of Strata's own needs a number apart, and Docker's is 125. */
 const runners = new Set(['run', 'create', 'start', 'exec', 'attach']);
+/** Those that answer a question by their status, 0 or 1; as of grep(1) and diff(1), 2 is trouble. */
+const judges = new Set(['check', 'image check']);
 
 function createProgram(outputLoss: OutputLoss): Command {
   const program = new Command('strata');
@@ -47,7 +50,10 @@ function createProgram(outputLoss: OutputLoss): Command {
   addBootstrapCommand(program, context);
   addHostCommands(program, context);
   addEventsCommand(program, context);
-  addImagePrune(program.command('image').description('what is rarely done with images'), context);
+  addCheckCommand(program, context);
+  const image = program.command('image').description('what is rarely done with images');
+  addImagePrune(image, context);
+  addCheckCommand(image, context);
   addDiskUsage(program.command('system').description('what is done with all that Strata has'), context);
   refine(program, program.name());
   return program;
@@ -72,6 +78,7 @@ function seeHelp(command: string): string {
 function failureStatus(error: unknown, command: string | undefined): number {
   if (error instanceof StrataError && error.code === 'COMMAND_NOT_FOUND') return 127;
   if (error instanceof StrataError && error.code === 'COMMAND_NOT_EXECUTABLE') return 126;
+  if (command !== undefined && judges.has(command)) return 2;
   return command !== undefined && runners.has(command) ? 125 : 1;
 }
 
@@ -80,6 +87,15 @@ function report(error: unknown, argv: readonly string[], command: string | undef
     process.stderr.write(`strata: ${error.message}\n${seeHelp(command === undefined ? 'strata' : `strata ${command}`)}\n`);
   } else if (error instanceof StrataError) process.stderr.write(`strata: ${inFlags(error, argv)}\n${error.hint}\n`);
   else process.stderr.write(`strata: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+}
+
+/** The words that name it: "run", "image prune". */
+function commandOf(program: Command, argv: readonly string[]): string | undefined {
+  const at = argv.findIndex((word) => program.commands.some((known) => known.name() === word));
+  const first = program.commands.find((known) => known.name() === argv[at]);
+  if (first === undefined) return undefined;
+  const second = first.commands.find((known) => known.name() === argv[at + 1]);
+  return second === undefined ? first.name() : `${first.name()} ${second.name()}`;
 }
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -92,7 +108,7 @@ async function main(argv: readonly string[]): Promise<number> {
     });
   }
   const program = createProgram(outputLoss);
-  const command = argv.find((word) => program.commands.some((known) => known.name() === word));
+  const command = commandOf(program, argv);
   try {
     await program.parseAsync([...argv], { from: 'user' });
     // That ends the process, with a status of its own.

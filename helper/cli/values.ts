@@ -48,6 +48,14 @@ export function parseSize(flag: string, text: string): number {
   return Math.round(Number(match[1]) * factor);
 }
 
+/** "0.9", "90%": a share of the whole, 0 to 1. */
+export function parseShare(flag: string, text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(%?)$/.exec(text.trim());
+  const share = match === null ? Number.NaN : Number(match[1]) / (match[2] === '%' ? 100 : 1);
+  if (!(share <= 1)) throw new UsageError(`${flag} "${text}" is no share; write a number from 0 to 1 such as 0.9, or 90%`);
+  return share;
+}
+
 export function parseWhole(flag: string, text: string): number {
   if (!/^-?\d+$/.test(text)) throw new UsageError(`${flag} "${text}" is not a whole number`);
   return Number(text);

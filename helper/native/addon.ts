@@ -10,8 +10,12 @@ export type {
   CgroupHost,
   CgroupLimits,
   CgroupSampler,
+  EntryMatch,
+  EntryQuery,
+  IndexedLayer,
   KernelFeature,
   LayerEntry,
+  LayerIndex,
   MergedEntry,
   PackedDirectory,
 } from '../../native/addon/index.d.ts';

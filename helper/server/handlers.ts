@@ -21,6 +21,7 @@ import type { ImagePulls } from '../images/pulls.ts';
 import type { ImagePushes } from '../images/pushes.ts';
 import type { ImageSquashes } from '../images/squashes.ts';
 import type { DiskUsageService } from '../layers/diskUsage.ts';
+import type { LayerChecks } from '../layers/layerChecks.ts';
 import type { LayerService } from '../layers/layerService.ts';
 import type { ViewService } from '../layers/viewService.ts';
 import type { Logger } from '../log.ts';
@@ -61,6 +62,7 @@ export interface Services {
   readonly layers: LayerService;
   readonly views: ViewService;
   readonly tree: ContainerTree;
+  readonly checks: LayerChecks;
 }
 
 const defaultStatsIntervalMs = 1000;
@@ -319,9 +321,10 @@ function imageHandlers({ images, imageService, imports, pulls, pushes, squashes 
   };
 }
 
-function layerHandlers({ layers }: Services): Part<'layer'> {
+function layerHandlers({ layers, checks }: Services): Part<'layer'> {
   return {
     'layer.stack': async (params) => ({ layers: await layers.stack(params) }),
+    'layer.check': (params, _, signal) => checks.check(params, signal),
     'layer.list': ({ layer, path }) => layers.list(layer, path),
     'layer.stat': async ({ layer, path }) => ({ entry: await layers.stat(layer, path) }),
     'layer.read': ({ layer, path }, session, signal) =>

@@ -13,6 +13,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add_layers(env, exports);
   add_browse(env, exports);
   add_inflater(env, exports);
+  add_layer_index(env, exports);
   add_host(env, exports);
   exports.Set("version", STRATA_VERSION);
   return exports;

@@ -100,6 +100,22 @@ std::optional<double> number_property(const Napi::Value& object, const char* nam
   return value.IsNumber() ? std::optional(value.As<Napi::Number>().DoubleValue()) : std::nullopt;
 }
 
+void follow_signal(const Napi::Value& signal, const Flag& cancelled) {
+  if (!signal.IsObject()) {
+    return;
+  }
+  const auto object = signal.As<Napi::Object>();
+  if (object.Get("aborted").ToBoolean().Value()) {
+    cancelled->store(true);
+    return;
+  }
+  const Napi::Value add = object.Get("addEventListener");
+  if (add.IsFunction()) {
+    const Napi::Function listener = Napi::Function::New(object.Env(), [cancelled](const Napi::CallbackInfo&) { cancelled->store(true); });
+    add.As<Napi::Function>().Call(object, {Napi::String::New(object.Env(), "abort"), listener});
+  }
+}
+
 Napi::Value run_async_void(Napi::Env env, Where where, std::function<Status()> work, CodeNames names) {
   return run_async<std::monostate>(
       env, where,

@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -32,6 +33,11 @@ void throw_type_error(Napi::Env env, const std::string& message);
 [[nodiscard]] inline Napi::Value or_null(Napi::Env env, const std::optional<uint64_t>& value) {
   return value ? Napi::Value(Napi::Number::New(env, static_cast<double>(*value))) : env.Null();
 }
+
+using Flag = std::shared_ptr<std::atomic<bool>>;
+
+// Sets the flag when the signal (undefined: none) aborts. The listener keeps the flag, not the work.
+void follow_signal(const Napi::Value& signal, const Flag& cancelled);
 
 // Each of its own threads but the first, so that what takes long in one never holds up the others: many imports no start, many starts no end.
 enum class Where {
@@ -140,6 +146,7 @@ void add_sampler(Napi::Env env, Napi::Object& exports);
 void add_layers(Napi::Env env, Napi::Object& exports);
 void add_browse(Napi::Env env, Napi::Object& exports);
 void add_inflater(Napi::Env env, Napi::Object& exports);
+void add_layer_index(Napi::Env env, Napi::Object& exports);
 void add_host(Napi::Env env, Napi::Object& exports);
 
 }  // namespace strata::addon

@@ -270,6 +270,82 @@ export function listMerged(
 export function statMerged(layers: readonly string[], path: string, options?: { follow?: boolean }): Promise<MergedEntry>;
 export function openMergedFile(layers: readonly string[], path: string): Promise<number>;
 
+// ---- the index of a stack of layers ----------------------------------------------------------------------------------------
+
+export interface IndexedLayer {
+  /** The layer's root aside. */
+  entries: number;
+  whiteouts: number;
+  opaque: number;
+  /** Directories that overlay renamed, and files whose data lies below: Strata's own mounts make neither. */
+  redirects: number;
+  metacopies: number;
+  /** Of its files, each inode once; of these what the whole stack still shows; stored, with all layers below. */
+  storedBytes: number;
+  seenBytes: number;
+  cumulativeBytes: number;
+}
+/** All that is said must be so; of `paths` and `suffixes` one. */
+export interface EntryQuery {
+  /** Whether the stack still shows it; absent: either. */
+  state?: 'seen' | 'hidden';
+  kinds?: readonly ('file' | 'directory' | 'symlink' | 'other')[];
+  /** "/var/lib/x": that one; ".aws/credentials": whatever ends in these names. */
+  paths?: readonly string[];
+  /** Ends of names. */
+  suffixes?: readonly string[];
+  /** One of these bits at least, and none of those. */
+  modeAny?: number;
+  modeNone?: number;
+  /** Directories, each with the number and bytes of the files below it; `kinds`, modes and relation do not count. */
+  below?: boolean;
+  leastBytes?: number;
+  /** Same size and time as the file of this path in the next layer below, with another mode or owner or with the same; a link to nothing. */
+  relation?: 'metadataCopy' | 'identicalCopy' | 'brokenLink';
+}
+export interface EntryMatch {
+  /** For head(). */
+  entry: number;
+  /** What is no UTF-8 is U+FFFD. */
+  path: string;
+  /** Position from the top. */
+  layer: number;
+  kind: 'file' | 'directory' | 'symlink' | 'whiteout' | 'other';
+  mode: number;
+  bytes: number;
+  files: number;
+  seen: boolean;
+  linkTarget?: string;
+  /** The nearest layer above that deleted or replaced it, or a directory that it is in. */
+  hiddenBy?: { layer: number; deleted: boolean };
+}
+/** What a stack of layers holds, path by path. The directories are read, never changed; some 100 bytes of memory an entry until it is closed. */
+export class LayerIndex {
+  /**
+   * Walks the directories `layers` (top first), once; the others need it. LIMIT_REJECTED: more than `maxEntries` (default 4 million). What vanishes meanwhile is
+   * left out.
+   */
+  build(
+    layers: readonly string[],
+    options?: { maxEntries?: number; signal?: AbortSignalLike },
+  ): Promise<{ layers: IndexedLayer[]; paths: number; memoryBytes: number }>;
+  /** After dive's definitions (native/core/layer_efficiency.h), and the paths with most bytes that no one sees, with the layers that have the path. */
+  efficiency(options?: { mostPaths?: number }): Promise<{
+    diveScore: number;
+    diveWastedBytes: number;
+    wastedPaths: number;
+    worst: { path: string; bytes: number; layers: number[] }[];
+  }>;
+  /** An answer for each query: all matches counted, those with most bytes named. */
+  select(
+    queries: readonly EntryQuery[],
+    options?: { mostMatches?: number },
+  ): Promise<{ count: number; bytes: number; matches: EntryMatch[] }[]>;
+  /** The first bytes of a file, 1 MiB at most. */
+  head(entry: number, most: number): Promise<Uint8Array>;
+  close(): void;
+}
+
 // ---- host ----------------------------------------------------------------------------------------------------------------
 
 export interface KernelFeature {

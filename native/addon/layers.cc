@@ -25,25 +25,6 @@ Result<UniqueFd> open_directory(const std::string& path) {
   return fd;
 }
 
-using Flag = std::shared_ptr<std::atomic<bool>>;
-
-// Sets the flag when the signal aborts. The listener keeps the flag, not the work.
-void follow_signal(const Napi::Value& signal, const Flag& cancelled) {
-  if (!signal.IsObject()) {
-    return;
-  }
-  const auto object = signal.As<Napi::Object>();
-  if (object.Get("aborted").ToBoolean().Value()) {
-    cancelled->store(true);
-    return;
-  }
-  const Napi::Value add = object.Get("addEventListener");
-  if (add.IsFunction()) {
-    const Napi::Function listener = Napi::Function::New(object.Env(), [cancelled](const Napi::CallbackInfo&) { cancelled->store(true); });
-    add.As<Napi::Function>().Call(object, {Napi::String::New(object.Env(), "abort"), listener});
-  }
-}
-
 bool read_apply_options(const Napi::Value& value, ApplyOptions& options, const Flag& cancelled) {
   const Napi::Env env = value.Env();
   if (!value.IsObject()) {

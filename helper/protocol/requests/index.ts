@@ -4,6 +4,7 @@ import { containerMethods } from './containers.ts';
 import { copyMethods } from './copies.ts';
 import { imageArchiveMethods } from './imageArchives.ts';
 import { imageMethods } from './images.ts';
+import { layerCheckMethods } from './layerCheck.ts';
 import { layerMethods } from './layers.ts';
 import type { Method } from './method.ts';
 import { sessionMethods } from './session.ts';
@@ -21,6 +22,7 @@ export const methods = {
   ...bootstrapMethods,
   ...layerMethods,
   ...viewMethods,
+  ...layerCheckMethods,
 } as const satisfies Record<string, Method>;
 
 export type MethodName = keyof typeof methods;

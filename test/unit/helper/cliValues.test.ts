@@ -11,6 +11,7 @@ import {
   parseFilter,
   parseLogOptions,
   parseMoment,
+  parseShare,
   parseShares,
   parseSize,
   parseTime,
@@ -36,6 +37,11 @@ describe('sizes and numbers', () => {
   });
   it.each(['', 'm', '-1m', '1x', '1 2', '1e3', '0x10'])('refuses "%s"', (text) => {
     expect(() => parseSize('--memory', text)).toThrow(/--memory/);
+  });
+  it('reads shares of a whole', () => {
+    expect(['0.9', '90%', '0', '1', '12.5 %'].map((text) => parseShare('--lowest-efficiency', text))).toEqual([0.9, 0.9, 0, 1, 0.125]);
+    for (const text of ['1.5', '101%', 'much', '', '-1', '.9'])
+      expect(() => parseShare('--lowest-efficiency', text)).toThrow(/--lowest-efficiency/);
   });
   it('reads cpus as quota and period', () => {
     expect(parseCpus('0.5')).toEqual({ cpuQuotaUs: 50_000, cpuPeriodUs: 100_000 });
