@@ -159,6 +159,8 @@ describe('the images view and its commands', () => {
   test('Squash Image makes one layer of several', async () => {
     const { page } = session;
     const connection = await session.helper().connect();
+    // Room for the rows of this test.
+    for (const image of ['busybox:web', 'registry.example.com/team/app:1.10']) await connection.request('image.remove', { image });
     const source = { kind: 'ociLayout', path: join(workspace, 'layout'), name: 'app' } as const;
     await connection.request('image.import', { source, reference: 'registry.example.com/team/app:2' });
     await page.chooseFromContextMenu(page.imageRow('registry.example.com/team/app:2'), 'Squash Image…');
@@ -172,6 +174,7 @@ describe('the images view and its commands', () => {
     await row.waitFor();
     await page.rowDescription(row).getByText('879 KiB · 1 layer').waitFor();
     const { config } = await connection.request('image.inspect', { image: 'registry.example.com/team/app:flat' });
+    for (const tag of ['2', 'flat']) await connection.request('image.remove', { image: `registry.example.com/team/app:${tag}` });
     connection.close();
     expect(config.rootfs.diff_ids).toHaveLength(1);
     await page.clearToasts();
