@@ -3,6 +3,7 @@ import type { ContainerId } from '../helper/protocol/index.ts';
 import { connect } from '../helper/wire/connect.ts';
 import { HelperClient } from './client/helperClient.ts';
 import { bootstrapCommand } from './commands/bootstrap.ts';
+import { browseCommands } from './commands/browse.ts';
 import { commitCommand } from './commands/commit.ts';
 import { copyCommands, copyInto } from './commands/copies.ts';
 import { helperCommands, helperStartCommand } from './commands/helper.ts';
@@ -26,6 +27,8 @@ import { DOCUMENT_SCHEME, HelperDocuments } from './files/helperDocuments.ts';
 import { hostPath } from './files/hostFile.ts';
 import { LayerFileSystem } from './files/layerFileSystem.ts';
 import { LAYER_SCHEME } from './files/layerUri.ts';
+import { ViewFileSystem } from './files/viewFileSystem.ts';
+import { CONTAINER_SCHEME, PAST_SCHEME } from './files/viewUri.ts';
 import { LogDocuments } from './logs/logDocuments.ts';
 import { LogToolbar } from './logs/logToolbar.ts';
 import { FigureStore } from './model/figures.ts';
@@ -67,6 +70,15 @@ export function activate(context: vscode.ExtensionContext): void {
       isReadonly: new vscode.MarkdownString('Layers are shown as they are and cannot be changed from here.'),
     }),
   );
+  const files = own(new ViewFileSystem(client));
+  own(vscode.workspace.registerFileSystemProvider(CONTAINER_SCHEME, files, { isCaseSensitive: true }));
+  own(
+    vscode.workspace.registerFileSystemProvider(PAST_SCHEME, files, {
+      isCaseSensitive: true,
+      isReadonly: new vscode.MarkdownString('An image never changes, and what was before a layer is over. Change files in a container.'),
+    }),
+  );
+  own(files.onDidChangeFile(() => layers.refresh()));
   const documents = own(new HelperDocuments(services));
   own(vscode.workspace.registerTextDocumentContentProvider(DOCUMENT_SCHEME, documents));
 
@@ -80,6 +92,7 @@ export function activate(context: vscode.ExtensionContext): void {
     ...lifecycleCommands(services, targets),
     ...limitCommand(services, targets),
     ...lookCommands(services, targets, { layers, documents }),
+    ...browseCommands(services, targets, layers),
     ...shellCommands(services, targets, new ShellMemory(context.globalState)),
     ...logCommands(logs, targets),
     ...imageCommands(services, targets, documents),

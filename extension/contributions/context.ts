@@ -5,7 +5,7 @@ export const contextKeys = {
   role: 'strata.role',
   /** Whether "Start Helper" has a command to run: a setting, or a `stratad` that is installed. */
   canStartHelper: 'strata.canStartHelper',
-  /** What the Layers view shows: "none", "container" or "image". */
+  /** What the Layers view shows: "none", "container", "image", or "past" where layers above are left out. */
   layersOf: 'strata.layersOf',
   /** Of the log in the active editor: whether it stays at its end, shows only some lines, only some time, and is cut off in front. */
   logFollows: 'strata.log.follows',

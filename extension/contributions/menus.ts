@@ -20,6 +20,7 @@ const isOfHub = 'viewItem =~ /^(image|repository) named hub/';
 const isLimitedFigure = `viewItem == ${itemKinds.limitedFigure}`;
 const isMergedEntry = `viewItem =~ /^${itemKinds.mergedEntry}/ && ${contextKeys.layersOf} == container`;
 const isMergedDirectory = `viewItem =~ /^(${itemKinds.merged}$|${itemKinds.mergedEntry} directory)/ && ${contextKeys.layersOf} == container`;
+const isImageLayer = `viewItem == '${itemKinds.layer} image'`;
 const hasHostPath = `viewItem =~ /^(layer|${itemKinds.mergedEntry})/`;
 
 interface MenuItem {
@@ -78,6 +79,8 @@ export const itemMenu: readonly MenuItem[] = [
   { command: 'strata.container.limit', when: isContainer, group: '4_change@1' },
   { command: 'strata.container.restartPolicy', when: `${isContainer} && !(${isRemovedAtItsEnd})`, group: '4_change@2' },
   { command: 'strata.container.rename', when: isContainer, group: '4_change@3' },
+  { command: 'strata.files.browse', when: isContainer, group: '4_files@0' },
+  { command: 'strata.files.goTo', when: isContainer, group: '4_files@0' },
   { command: 'strata.container.copyTo', when: isContainer, group: '4_files@1' },
   { command: 'strata.container.copyFrom', when: isContainer, group: '4_files@2' },
   { command: 'strata.container.export', when: isContainer, group: '4_files@3' },
@@ -92,6 +95,7 @@ export const itemMenu: readonly MenuItem[] = [
   { command: 'strata.image.push', when: isImage, group: '2_registry@2' },
   { command: 'strata.image.hub', when: isOfHub, group: '2_registry@3' },
   { command: 'strata.layers.show', when: isImage, group: '3_look@1' },
+  { command: 'strata.files.browse', when: isImage, group: '3_look@1' },
   { command: 'strata.image.history', when: isImage, group: '3_look@2' },
   { command: 'strata.image.inspect', when: isImage, group: '3_look@3' },
   { command: 'strata.image.tag', when: isImage, group: '4_change@1' },
@@ -103,6 +107,8 @@ export const itemMenu: readonly MenuItem[] = [
 
   { command: 'strata.container.copyTo', when: isMergedDirectory, group: '4_files@1' },
   { command: 'strata.container.copyFrom', when: isMergedEntry, group: '4_files@2' },
+  { command: 'strata.files.browseAsOf', when: isImageLayer, group: 'inline@1' },
+  { command: 'strata.files.browseAsOf', when: isImageLayer, group: '3_look@1' },
   { command: 'strata.layers.copyHostPath', when: hasHostPath, group: '5_copy' },
 ];
 

@@ -2,8 +2,10 @@ import { EventEmitter } from 'node:events';
 import type { ContainerId, ContainerSummary, Digest, ImageSummary } from '../../helper/protocol/index.ts';
 import { type ChangeSet, emptyState, isEmpty, reduce, type StateInput, type StrataState } from './state.ts';
 
-/** Whose layers are shown. */
-export type LayerTarget = { readonly kind: 'container'; readonly id: ContainerId } | { readonly kind: 'image'; readonly id: Digest };
+/** Whose layers are shown; with `layers` the lowest ones alone, as it was when they were all. */
+export type LayerTarget = ({ readonly kind: 'container'; readonly id: ContainerId } | { readonly kind: 'image'; readonly id: Digest }) & {
+  readonly layers?: number;
+};
 
 interface StoreEvents {
   changed: [changes: ChangeSet];
@@ -41,7 +43,7 @@ export class Store {
   }
 
   select(target: LayerTarget | undefined): void {
-    if (target?.kind === this.#target?.kind && target?.id === this.#target?.id) return;
+    if (target?.kind === this.#target?.kind && target?.id === this.#target?.id && target?.layers === this.#target?.layers) return;
     this.#target = target;
     this.#events.emit('targetChanged', target);
   }

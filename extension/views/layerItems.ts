@@ -21,7 +21,7 @@ export function layerName(layer: Layer, stackSize: number): string {
 export function mergedRootItem(target: LayerTarget | undefined): vscode.TreeItem {
   const item = new vscode.TreeItem('merged', vscode.TreeItemCollapsibleState.Collapsed);
   item.id = `${target?.id ?? ''}/merged`;
-  item.description = target?.kind === 'image' ? 'all layers as a container would see them' : 'all layers as the container sees them';
+  item.description = mergedWords(target);
   item.iconPath = new vscode.ThemeIcon('files');
   item.contextValue = itemKinds.merged;
   item.tooltip = 'Every file says which layer it is from. What is mounted while the container runs (/proc, /dev, tmpfs) is not in it.';
@@ -29,8 +29,17 @@ export function mergedRootItem(target: LayerTarget | undefined): vscode.TreeItem
   return item;
 }
 
-export function mergedItem(path: string, { entry, layer, layers, hides }: MergedEntry, owner: string, stackSize: number): vscode.TreeItem {
-  const item = entryItem(layer, path, entry, owner);
+function mergedWords(target: LayerTarget | undefined): string {
+  if (target?.layers !== undefined) return `as of layer ${target.layers}`;
+  return target?.kind === 'image' ? 'all layers as a container would see them' : 'all layers as the container sees them';
+}
+
+export function mergedItem(
+  { path, merged: { entry, layer, layers, hides }, uri }: { readonly path: string; readonly merged: MergedEntry; readonly uri: vscode.Uri },
+  owner: string,
+  stackSize: number,
+): vscode.TreeItem {
+  const item = entryItem(layer, path, entry, owner, uri);
   const from = (layers.length > 1 ? layers : [layer]).map((part) => layerName(part, stackSize)).join(', ');
   const words = entry.kind === 'directory' ? '' : entryWords(entry);
   item.id = `${owner}/merged${path}`;
@@ -52,7 +61,7 @@ export function layerItem(layer: Layer, number: number, owner: string): vscode.T
   item.id = `${owner}/${layer.role}/${layer.index}`;
   item.description = [size, what].filter((part) => part !== undefined).join(' · ');
   item.iconPath = new vscode.ThemeIcon(roleIcons[layer.role]);
-  item.contextValue = itemKinds.layer;
+  item.contextValue = layer.role === 'image' ? `${itemKinds.layer} image` : itemKinds.layer;
   item.tooltip = detailsTooltip(layer.role === 'image' ? `Image layer ${number}` : `${layer.role} layer`, [
     ['Role', roleWords[layer.role]],
     ['Size', size],
@@ -71,7 +80,13 @@ function entriesOf({ entries, moreEntriesThan }: Layer): string | undefined {
   return entries === null ? undefined : String(entries);
 }
 
-export function entryItem(layer: Layer, path: string, entry: LayerEntry, owner: string): vscode.TreeItem {
+export function entryItem(
+  layer: Layer,
+  path: string,
+  entry: LayerEntry,
+  owner: string,
+  uri = layerUri(layer.reference, path),
+): vscode.TreeItem {
   const isDirectory = entry.kind === 'directory';
   const item = new vscode.TreeItem(
     entry.name,
@@ -85,9 +100,9 @@ export function entryItem(layer: Layer, path: string, entry: LayerEntry, owner: 
   item.tooltip = detailsTooltip(path, entryDetails(entry));
   item.accessibilityInformation = { label: `${entry.name}, ${kindWords[entry.kind]}${words === '' ? '' : `, ${words}`}` };
   // The theme of file icons goes by the name; devices, links and whiteouts have icons of their own.
-  if (entry.kind === 'file' || isDirectory) item.resourceUri = layerUri(layer.reference, path);
+  if (entry.kind === 'file' || isDirectory) item.resourceUri = uri;
   if (entry.kind === 'file') {
-    item.command = { command: 'vscode.open', title: 'Open', arguments: [layerUri(layer.reference, path), { preview: true }] };
+    item.command = { command: 'vscode.open', title: 'Open', arguments: [uri, { preview: true }] };
   }
   return item;
 }

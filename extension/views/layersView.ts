@@ -4,6 +4,7 @@ import { contextKeys } from '../contributions/context.ts';
 import { views } from '../contributions/views.ts';
 import { messageOf } from '../errors.ts';
 import { layerUri } from '../files/layerUri.ts';
+import { viewUri } from '../files/viewUri.ts';
 import { imageName } from '../model/imageGroups.ts';
 import { type MergedEntry, mergeListings } from '../model/mergedLayers.ts';
 import type { ChangeSet } from '../model/state.ts';
@@ -67,7 +68,11 @@ export class LayersView implements vscode.TreeDataProvider<LayersNode>, vscode.D
     this.#tree = vscode.window.createTreeView<LayersNode>(views.layers.id, {
       treeDataProvider: this,
       showCollapseAll: true,
-      dragAndDropController: new FileDrop<LayersNode>({ placeOf: (node) => this.#dropPlace(node), drop, uriOf: fileUri }),
+      dragAndDropController: new FileDrop<LayersNode>({
+        placeOf: (node) => this.#dropPlace(node),
+        drop,
+        uriOf: (node) => this.#fileUri(node),
+      }),
     });
     this.#disposables.push(
       this.#tree,
@@ -98,6 +103,21 @@ export class LayersView implements vscode.TreeDataProvider<LayersNode>, vscode.D
     await vscode.commands.executeCommand(`${views.layers.id}.focus`);
   }
 
+  /** Shows the files of these layers: `merged`, or the only layer that there is, opened. */
+  async browse(target: LayerTarget): Promise<void> {
+    await this.reveal(target);
+    const [first] = await this.getChildren();
+    if (first !== undefined) await this.#tree.reveal(first, { select: true, focus: true, expand: true });
+  }
+
+  /** What is shown, as it was when this row's layer was the topmost. */
+  asOf(node: unknown): LayerTarget | undefined {
+    const row = node as Partial<LayersNode> | undefined; // see hostPath
+    const { target } = this.#services.store;
+    if (row?.kind !== 'layer' || row.number === undefined || target === undefined) return undefined;
+    return { ...target, layers: row.number };
+  }
+
   /** Where a row of this view is on the host. */
   hostPath(node: unknown): string | undefined {
     const row = node as Partial<LayersNode> | undefined; // VS Code gives back what getChildren gave; anything else has no kind of ours
@@ -111,7 +131,7 @@ export class LayersView implements vscode.TreeDataProvider<LayersNode>, vscode.D
   placeOf(node: unknown): { readonly container: ContainerId; readonly path: string } | undefined {
     const row = node as Partial<LayersNode> | undefined; // see hostPath
     const { target } = this.#services.store;
-    if (row?.kind !== 'merged' || row.path === undefined || target?.kind !== 'container') return undefined;
+    if (row?.kind !== 'merged' || row.path === undefined || target?.kind !== 'container' || target.layers !== undefined) return undefined;
     return { container: target.id, path: row.path };
   }
 
@@ -141,7 +161,11 @@ export class LayersView implements vscode.TreeDataProvider<LayersNode>, vscode.D
       case 'merged':
         return node.merged === undefined
           ? mergedRootItem(this.#services.store.target)
-          : mergedItem(node.path, node.merged, this.#services.store.target?.id ?? '', node.stackSize);
+          : mergedItem(
+              { path: node.path, merged: node.merged, uri: this.#mergedUri(node) },
+              this.#services.store.target?.id ?? '',
+              node.stackSize,
+            );
       case 'message':
         return messageItem(node.text, node.icon);
       default:
@@ -157,13 +181,14 @@ export class LayersView implements vscode.TreeDataProvider<LayersNode>, vscode.D
     const { client, store } = this.#services;
     const { target } = store;
     if (target === undefined) return [];
-    const { layers } = await client.request(
+    const { layers: all } = await client.request(
       'layer.stack',
       target.kind === 'container' ? { kind: 'container', container: target.id } : { kind: 'image', image: target.id },
     );
+    const layers = target.layers === undefined ? all : all.slice(-target.layers);
     const merged: MergedNode = { kind: 'merged', parent: undefined, path: '/', layers, stackSize: layers.length, merged: undefined };
     return [
-      ...(layers.length > 1 ? [merged] : []),
+      ...(layers.length > 1 || target.layers !== undefined ? [merged] : []),
       ...layers.map((layer, index): LayerNode => ({ kind: 'layer', layer, number: layers.length - index })),
     ];
   }
@@ -217,10 +242,31 @@ export class LayersView implements vscode.TreeDataProvider<LayersNode>, vscode.D
   }
 
   #show(target: LayerTarget | undefined): void {
-    void vscode.commands.executeCommand('setContext', contextKeys.layersOf, target?.kind ?? 'none');
+    void vscode.commands.executeCommand(
+      'setContext',
+      contextKeys.layersOf,
+      target?.layers === undefined ? (target?.kind ?? 'none') : 'past',
+    );
     this.#describe(target);
     this.#shownState = this.#stateOf(target);
     this.#changed.fire(undefined);
+  }
+
+  /** What can be dragged into an editor. */
+  #fileUri(node: LayersNode): vscode.Uri | undefined {
+    if (node.kind === 'entry' && node.entry.kind === 'file') return layerUri(node.layer.reference, node.path);
+    return node.kind === 'merged' && node.merged?.entry.kind === 'file' ? this.#mergedUri(node) : undefined;
+  }
+
+  /** Of what `merged` shows: as the container has it, so that it can be saved there. */
+  #mergedUri(node: MergedNode): vscode.Uri {
+    const { target } = this.#services.store;
+    if (target === undefined) throw new Error('nothing is merged where nothing is shown');
+    const { layers } = target;
+    return viewUri(
+      target.kind === 'container' ? { kind: 'container', container: target.id, layers } : { kind: 'image', image: target.id, layers },
+      node.path,
+    );
   }
 
   #stateOf(target: LayerTarget | undefined): string | undefined {
@@ -231,7 +277,8 @@ export class LayersView implements vscode.TreeDataProvider<LayersNode>, vscode.D
     const { store } = this.#services;
     const image = target?.kind === 'image' ? store.image(target.id) : undefined;
     const name = target?.kind === 'container' ? store.container(target.id)?.name : image && imageName(image);
-    this.#tree.description = target === undefined || name === undefined ? '' : `${target.kind} ${name}`;
+    const asOf = target?.layers === undefined ? '' : ` as of layer ${target.layers}`;
+    this.#tree.description = target === undefined || name === undefined ? '' : `${target.kind} ${name}${asOf}`;
   }
 
   #stateChanged(changes: ChangeSet): void {
@@ -246,13 +293,6 @@ export class LayersView implements vscode.TreeDataProvider<LayersNode>, vscode.D
     // It started or ended: what it has written since is worth a new look.
     this.#changed.fire(undefined);
   }
-}
-
-/** What can be dragged into an editor: files of one layer, of which `merged` shows those that are seen. */
-function fileUri(node: LayersNode): vscode.Uri | undefined {
-  if (node.kind === 'entry' && node.entry.kind === 'file') return layerUri(node.layer.reference, node.path);
-  if (node.kind === 'merged' && node.merged?.entry.kind === 'file') return layerUri(node.merged.layer.reference, node.path);
-  return undefined;
 }
 
 function emptyText(parent: LayerNode | EntryNode): string {

@@ -39,6 +39,16 @@ describe('Store', () => {
     expect(store.state.seq).toBe(8);
   });
 
+  it('tells the same layers as of another one apart', () => {
+    const store = filled();
+    const targets: unknown[] = [];
+    store.onTargetChange((target) => targets.push(target?.layers));
+    const target = { kind: 'container', id: containerId('1') } as const;
+    for (const layers of [2, 2, 1]) store.select({ ...target, layers });
+    store.select(target);
+    expect(targets).toEqual([2, 1, undefined]);
+  });
+
   it('forgets whose layers are shown when that is gone', () => {
     const store = filled();
     const targets: unknown[] = [];
