@@ -1,5 +1,5 @@
 import { isatty } from 'node:tty';
-import { DEFAULT_SOCKET_PATH, ERRORS, type ErrorCode, StrataError } from '../protocol/index.ts';
+import { containerReferenceSchema, DEFAULT_SOCKET_PATH, ERRORS, type ErrorCode, StrataError } from '../protocol/index.ts';
 import { VERSION } from '../version.ts';
 import { connect } from '../wire/connect.ts';
 import type { Connection } from '../wire/connection.ts';
@@ -79,6 +79,23 @@ export function neither(error: unknown, name: string): unknown {
   return new StrataError('IMAGE_NOT_FOUND', `there is no container or image "${name}"`, {
     hint: 'List the containers with "strata ps --all", and the images with "strata images".',
   });
+}
+
+/** What a person names may be either; containers come first. */
+export async function containerElseImage<T>(name: string, ofContainer: () => Promise<T>, ofImage: () => Promise<T>): Promise<T> {
+  // Names of images may be longer than any of a container.
+  if (containerReferenceSchema.safeParse(name).success) {
+    try {
+      return await ofContainer();
+    } catch (error) {
+      if (!(error instanceof StrataError) || error.code !== 'CONTAINER_NOT_FOUND') throw error;
+    }
+  }
+  try {
+    return await ofImage();
+  } catch (error) {
+    throw neither(error, name);
+  }
 }
 
 export function print(text: string): void {

@@ -8,6 +8,8 @@ export interface FindingRule {
   readonly query: EntryQuery;
   /** The name alone proves nothing: the first bytes of the file have this, too. Whatever they are, it takes no time that grows faster than they do. */
   readonly contains?: RegExp;
+  /** Nor do size and time: the file holds the same as that of the layer below. */
+  readonly isCopy?: true;
   /** What is wrong with it, as it goes on after a path. */
   readonly message: string;
   /** How to mend it, one sentence. */
@@ -120,6 +122,7 @@ export const findingRules: readonly FindingRule[] = [
     id: 'metadata-copy',
     severity: 'medium',
     query: { kinds: ['file'], relation: 'metadataCopy', leastBytes: 4096 },
+    isCopy: true,
     message: 'is shipped twice: this layer changed its mode or owner alone',
     remedy: 'Set mode and owner where the file is made: COPY --chmod and --chown, or chmod in the same RUN.',
   },
@@ -141,7 +144,8 @@ export const findingRules: readonly FindingRule[] = [
     id: 'identical-copy',
     severity: 'low',
     query: { kinds: ['file'], relation: 'identicalCopy', leastBytes: 4096 },
-    message: 'is shipped twice: size, time, mode and owner are those of the layer below',
+    isCopy: true,
+    message: 'is shipped twice: it is the file of the layer below, unchanged',
     remedy: 'Leave it out of the step that writes it again.',
   },
   {

@@ -6,9 +6,9 @@ import type { Addon, IndexedLayer, LayerIndex } from '../native/addon.ts';
 import { fromNative } from '../native/errors.ts';
 import type { Digest, Layer, LayerCheck, Params } from '../protocol/index.ts';
 import { Slots } from '../slots.ts';
+import { ByteBudget } from './byteBudget.ts';
 import { findAll } from './findings.ts';
 import type { LayerService } from './layerService.ts';
-import { TextRoom } from './textRoom.ts';
 
 /** An index takes memory while it is there, some 100 bytes an entry. */
 const checksAtOnce = 1;
@@ -45,17 +45,20 @@ export class LayerChecks {
   }
 
   async check(params: Params<'layer.check'>, signal: AbortSignal): Promise<LayerCheck> {
-    const { imageId, own, name } = this.#stackOf(params);
     return await this.#slots.run(async () => {
       signal.throwIfAborted();
+      const { imageId, own, name } = this.#stackOf(params);
       return await this.#imageService.holding(async (pin, chain) => {
         const image = this.#images.get(imageId);
         for (const chainId of image?.chainIds ?? []) {
           pin.add(chainId);
           chain.push(chainId);
         }
+        // Of a container: its record outlives an image that cannot be read.
         const below = image === undefined ? [] : await this.#layers.stack({ kind: 'image', image: imageId });
-        return await this.#checkStack([...own, ...below], name, signal);
+        const check = await this.#checkStack([...own, ...below], name, signal);
+        if (image === undefined) check.limitations.push('Its image cannot be read: only what the container changed is checked.');
+        return check;
       });
     });
   }
@@ -97,7 +100,7 @@ export class LayerChecks {
   async #ask(index: LayerIndex, stack: readonly StackLayer[], totals: readonly IndexedLayer[], signal: AbortSignal): Promise<LayerCheck> {
     const { diveScore, diveWastedBytes, wastedPaths, worst } = await index.efficiency({ mostPaths });
     const found = await findAll(index, signal);
-    const room = new TextRoom(mostPathBytes);
+    const room = new ByteBudget(mostPathBytes);
     const sum = (of: (layer: IndexedLayer) => number): number => totals.reduce((all, layer) => all + of(layer), 0);
     const storedBytes = sum((layer) => layer.storedBytes);
     const seenBytes = sum((layer) => layer.seenBytes);
@@ -119,7 +122,7 @@ export class LayerChecks {
         userWastedPercent: userBytes === 0 ? 0 : diveWastedBytes / userBytes,
       },
       wastedPaths,
-      worst: worst.filter((path) => room.takes(path)),
+      worst: worst.filter((path) => room.takeText(path)),
       ...found,
       limitations: limitationsOf(sum((layer) => layer.redirects)),
     };

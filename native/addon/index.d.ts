@@ -343,6 +343,8 @@ export class LayerIndex {
   ): Promise<{ count: number; bytes: number; matches: EntryMatch[] }[]>;
   /** The first bytes of a file, 1 MiB at most. */
   head(entry: number, most: number): Promise<Uint8Array>;
+  /** Whether a file holds what the file of its path in the next layer below holds: both are read. */
+  isCopyOfBelow(entry: number): Promise<boolean>;
   close(): void;
 }
 

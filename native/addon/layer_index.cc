@@ -129,7 +129,7 @@ class JsLayerIndex : public Napi::ObjectWrap<JsLayerIndex> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "LayerIndex",
                        {InstanceMethod("build", &JsLayerIndex::build), InstanceMethod("efficiency", &JsLayerIndex::efficiency),
-                        InstanceMethod("select", &JsLayerIndex::select), InstanceMethod("head", &JsLayerIndex::head), InstanceMethod("close", &JsLayerIndex::close)});
+                        InstanceMethod("select", &JsLayerIndex::select), InstanceMethod("head", &JsLayerIndex::head), InstanceMethod("isCopyOfBelow", &JsLayerIndex::is_copy_of_below), InstanceMethod("close", &JsLayerIndex::close)});
   }
 
  private:
@@ -268,6 +268,18 @@ class JsLayerIndex : public Napi::ObjectWrap<JsLayerIndex> {
           return text;
         },
         [](Napi::Env js, const std::string& text) -> Napi::Value { return Napi::Buffer<char>::Copy(js, text.data(), text.size()); });
+  }
+
+  Napi::Value is_copy_of_below(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    const Shared index = built(env);
+    if (index == nullptr || !info[0].IsNumber() || info[0].As<Napi::Number>().Uint32Value() >= index->entry_count()) {
+      throw_type_error(env, "entry must be one of the index");
+      return env.Undefined();
+    }
+    const uint32_t entry = info[0].As<Napi::Number>().Uint32Value();
+    return run_async<bool>(
+        env, Where::kTree, [index, entry] { return index->is_copy_of_below(entry); }, [](Napi::Env js, const bool& is_copy) -> Napi::Value { return Napi::Boolean::New(js, is_copy); });
   }
 
   // What still runs on it keeps it until it is done.

@@ -72,6 +72,8 @@ class LayerIndex {
   [[nodiscard]] uint32_t winner(uint32_t path) const;
   // The layer's entry of that kind of file, opened for reading without following anything.
   [[nodiscard]] Result<UniqueFd> open_file(uint32_t entry) const;
+  // Whether a file holds what the file of its path in the next layer below holds, byte for byte. Reads both, if they are of one size.
+  [[nodiscard]] Result<bool> is_copy_of_below(uint32_t entry) const;
   // Which entries of `path` are merged of those whose directory is in `parents` (all where that is empty and the path is the root), in layers from `first_layer` on.
   [[nodiscard]] std::vector<uint32_t> merged(uint32_t path, const std::vector<uint32_t>& parents, uint16_t first_layer) const;
   // Of the index itself.

@@ -1,4 +1,4 @@
-// npm run bench [-- starts execs idle mass phases logs images commits] [--rounds 60] [--containers 50] [--many 100] [--mib 512] [--image debian|files|mixed] [--compression gzip|zstd] [--no-engines]: how Strata compares
+// npm run bench [-- starts execs idle mass phases logs images commits layers] [--rounds 60] [--containers 50] [--many 100] [--mib 512] [--image debian|files|mixed] [--compression gzip|zstd] [--no-engines]: how Strata compares
 // with its peers on this machine, now; without a name everything. What is compared runs in turn, round by round, so that a machine
 // that gets slower gets slower for all; read ratios.
 import * as fs from 'node:fs';
@@ -17,6 +17,7 @@ import { compareOciExecs } from './execs.ts';
 import { measureFootprint } from './footprint.ts';
 import { imageNames, layerCompressions } from './imageSet.ts';
 import { compareImages } from './images.ts';
+import { compareLayerIndexes } from './layers.ts';
 import { compareLogs } from './logs.ts';
 import { startManyInEngine, startManyInStrata } from './mass.ts';
 import { type Phase, phasesOf, traceCommand, traceStarts } from './phases.ts';
@@ -24,7 +25,7 @@ import { compareInTurn, printComparison, row } from './rounds.ts';
 import { summarize } from './statistics.ts';
 import { LoopStore } from './store.ts';
 
-const sections = ['starts', 'execs', 'idle', 'mass', 'phases', 'logs', 'images', 'commits'] as const;
+const sections = ['starts', 'execs', 'idle', 'mass', 'phases', 'logs', 'images', 'commits', 'layers'] as const;
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -259,6 +260,7 @@ async function main(): Promise<void> {
       });
     }
     if (wants('commits')) await compareCommits({ strata: warm, engines, directory: store.directory, rounds: Math.min(rounds, 10) });
+    if (wants('layers')) compareLayerIndexes(Math.min(rounds, 10));
   } finally {
     for (const engine of engines) await engine.stop();
     await warm.helper.stop();

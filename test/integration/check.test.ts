@@ -26,6 +26,7 @@ const steps = [
     bytes(1000, 'etc/kept'),
     bytes(2000, 'etc/replaced'),
     bytes(4000, 'etc/deleted'),
+    bytes(5000, 'etc/rewritten'),
     bytes(5000, 'app/tool'),
     'chmod 755 app/tool',
     bytes(8000, 'app/data/one'),
@@ -41,6 +42,8 @@ const steps = [
     'touch etc/.wh.deleted root/.ssh/.wh.id_rsa',
     bytes(5000, 'app/tool'),
     'chmod 4755 app/tool',
+    // As large and as old, and not the same.
+    'head -c 5000 /dev/zero | tr "\\0" x > etc/rewritten',
     bytes(100_000, 'var/lib/apt/lists/packages'),
     bytes(2_000_000, 'srv/large'),
     "printf '//registry.npmjs.org/:_authToken=abc\\n' > srv/.npmrc",
@@ -103,7 +106,7 @@ function diveOf(directories: readonly string[]): { efficiency: number; wastedByt
   };
 }
 
-const stored = [36_000 + key.replaceAll('\\n', '\n').length + 7 + 20, 2_107_500 + 37, 0] as const;
+const stored = [41_000 + key.replaceAll('\\n', '\n').length + 7 + 20, 2_112_500 + 37, 0] as const;
 
 describe('check of an image', () => {
   it('tells what each layer stores, what is still seen of it, and what is wasted', async () => {
@@ -130,7 +133,7 @@ describe('check of an image', () => {
       { path: '/app/data/two', bytes: 16_000, layers: [2] },
       { path: '/app/data/one', bytes: 8000, layers: [2] },
     ]);
-    expect(found.wastedPaths).toBe(7);
+    expect(found.wastedPaths).toBe(8);
     const dive = diveOf(directories);
     expect(found.dive.efficiency).toBeCloseTo(dive.efficiency, 12);
     expect(found.dive.wastedBytes).toBe(dive.wastedBytes);
@@ -143,7 +146,7 @@ describe('check of an image', () => {
     const { findings, rules } = await check('check:1');
     const lines = findings.map(({ rule, severity, path: where, layer, bytes: cost }) => `${severity} ${rule} ${where} ${layer} ${cost}`);
     expect(lines).toEqual([
-      `high deleted-private-key /root/.ssh/id_rsa 2 ${stored[0] - 36_027}`,
+      `high deleted-private-key /root/.ssh/id_rsa 2 ${stored[0] - 41_027}`,
       'high npm-token /srv/.npmrc 1 37',
       'high environment-file /srv/.env 2 20',
       'medium hidden-file /srv/large 1 2000000',
@@ -221,7 +224,7 @@ describe('strata check', () => {
     const { status, stdout, stderr } = await context.strata.cli(['check', 'check:1']);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout).toMatch(/^# +ROLE +ENTRIES +STORED +SEEN +WASTED +WITH BELOW +MADE BY$/m);
-    expect(stdout).toMatch(/^1 +image +\d+ +2 MiB +105 KiB +1.9 MiB +2 MiB +RUN step 1$/m);
+    expect(stdout).toMatch(/^1 +image +\d+ +2 MiB +110 KiB +1.9 MiB +2.1 MiB +RUN step 1$/m);
     expect(stdout).toMatch(/^1.9 MiB +0,1 +\/srv\/large$/m);
     expect(stdout).toMatch(/^HIGH +deleted-private-key: 1/m);
     expect(stdout).toMatch(/\/root\/.ssh\/id_rsa in layer 2, .*; layer 1 deletes it$/m);
@@ -253,6 +256,11 @@ describe('strata check', () => {
       expect(await strata.cli([...words, '--highest-wasted-bytes', 'much', 'x'])).toMatchObject({ status: 2 });
       expect(await strata.cli([...words, '--fail-on', 'worst', 'x'])).toMatchObject({ status: 2 });
       expect(await strata.cli([...words, '--nonsense', 'x'])).toMatchObject({ status: 2 });
+      // Longer than a container's can be.
+      expect(await strata.cli([...words, `example.org/${'x'.repeat(140)}`])).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining('no container or image') as unknown,
+      });
     }
   });
 

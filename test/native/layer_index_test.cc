@@ -272,12 +272,35 @@ TEST_CASE("queries find by name, place, mode, relation and link") {
   CHECK(matches(index, {.relation = EntryRelation::kMetadataCopy}) == Lines{"1 tool 30"});
   CHECK(matches(index, {.relation = EntryRelation::kIdenticalCopy}) == Lines{"0 tool 30"});
   CHECK(matches(index, {.state = EntryState::kSeen, .kinds = kFiles, .mode_any = 06000}) == Lines{"0 tool 30"});
+  CHECK(index.is_copy_of_below(index.top_entry(path_of(index, "tool"))).value());
+  CHECK(!index.is_copy_of_below(index.top_entry(path_of(index, "key.pem"))).value());
   // What a directory above has narrowed is not open any more.
   CHECK(matches(index, {.state = EntryState::kSeen, .kinds = kDirectories, .mode_any = 02, .mode_none = 01000}) == Lines{"2 free 0"});
   CHECK(matches(index, {.relation = EntryRelation::kBrokenLink}) == Lines{"2 broken 0", "2 loop 0", "2 through-file 0", "2 to-deleted 0"});
   const auto results = select_entries(index, {{.kinds = kFiles}}, 2);
   CHECK(results[0].count == 9);
   CHECK(results[0].matches.size() == 2);
+}
+
+TEST_CASE("a copy is one by its bytes") {
+  Stack stack;
+  for (const char* layer : {"low", "middle"}) {
+    stack.file(std::string(layer) + "/same", 300'000);
+    stack.file(std::string(layer) + "/other", 300'000);
+    stack.file(std::string(layer) + "/empty", 0);
+  }
+  {
+    std::fstream other(stack.path("middle/other"), std::ios::in | std::ios::out);
+    other.seekp(299'999);
+    other << 'y';
+  }
+  const LayerIndex index = stack.index();
+  const auto is_copy = [&](std::string_view path) { return index.is_copy_of_below(index.top_entry(path_of(index, path))).value(); };
+  CHECK(is_copy("same"));
+  CHECK(!is_copy("other"));
+  CHECK(is_copy("empty"));
+  // The lowest has nothing below.
+  CHECK(!index.is_copy_of_below(index.entry(index.top_entry(path_of(index, "same"))).below).value());
 }
 
 TEST_CASE("names are bytes, paths may be longer than PATH_MAX, and nothing is followed") {

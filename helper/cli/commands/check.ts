@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
-import { type Finding, formatBytes, type LayerCheck, type Severity, StrataError, severities } from '../../protocol/index.ts';
-import type { Connection } from '../../wire/connection.ts';
-import { type Context, neither, print, printJson, withConnection } from '../context.ts';
+import { type Finding, formatBytes, type LayerCheck, type Severity, severities } from '../../protocol/index.ts';
+import { type Context, containerElseImage, print, printJson, withConnection } from '../context.ts';
 import { plainText, table } from '../output.ts';
 import { parseShare, parseSize, UsageError } from '../values.ts';
 
@@ -36,7 +35,13 @@ export function addCheckCommand(program: Command, context: () => Context): void 
     .action(async (name: string, flags: CheckFlags) => {
       const bounds = boundsOf(flags);
       const count = parseCount(flags.paths);
-      const check = await withConnection(context(), (connection) => layerCheck(connection, name));
+      const check = await withConnection(context(), (connection) =>
+        containerElseImage(
+          name,
+          () => connection.request('layer.check', { kind: 'container', container: name }),
+          () => connection.request('layer.check', { kind: 'image', image: name }),
+        ),
+      );
       const verdicts = bounds.map((bound) => bound(check));
       if (flags.json === true) printJson({ ...check, passed: verdicts.every(({ passed }) => passed), bounds: verdicts });
       else print(checkText(check, verdicts, count));
@@ -47,19 +52,6 @@ export function addCheckCommand(program: Command, context: () => Context): void 
 function parseCount(text: string): number {
   if (!/^\d{1,6}$/.test(text)) throw new UsageError(`--paths "${text}" is not a whole number`);
   return Number(text);
-}
-
-async function layerCheck(connection: Connection, name: string): Promise<LayerCheck> {
-  try {
-    return await connection.request('layer.check', { kind: 'container', container: name });
-  } catch (error) {
-    if (!(error instanceof StrataError) || error.code !== 'CONTAINER_NOT_FOUND') throw error;
-  }
-  try {
-    return await connection.request('layer.check', { kind: 'image', image: name });
-  } catch (error) {
-    throw neither(error, name);
-  }
 }
 
 /** What was asked for, read before anything is done. */

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
-import { formatBytes, PROTOCOL_VERSION, StrataError } from '../../protocol/index.ts';
+import { formatBytes, type MethodResult, PROTOCOL_VERSION } from '../../protocol/index.ts';
 import { VERSION } from '../../version.ts';
 import type { Connection } from '../../wire/connection.ts';
-import { type Context, forEach, neither, print, printJson, withConnection } from '../context.ts';
+import { type Context, containerElseImage, forEach, print, printJson, withConnection } from '../context.ts';
 import { table } from '../output.ts';
 
 export function addHostCommands(program: Command, context: () => Context): void {
@@ -61,14 +61,9 @@ export function addHostCommands(program: Command, context: () => Context): void 
 }
 
 async function inspect(connection: Connection, name: string) {
-  try {
-    return await connection.request('container.inspect', { container: name });
-  } catch (error) {
-    if (!(error instanceof StrataError) || error.code !== 'CONTAINER_NOT_FOUND') throw error;
-  }
-  try {
-    return await connection.request('image.inspect', { image: name });
-  } catch (error) {
-    throw neither(error, name);
-  }
+  return await containerElseImage<MethodResult<'container.inspect'> | MethodResult<'image.inspect'>>(
+    name,
+    () => connection.request('container.inspect', { container: name }),
+    () => connection.request('image.inspect', { image: name }),
+  );
 }

@@ -1,17 +1,21 @@
 import { describe, expect, it } from 'vitest';
+import { ByteBudget } from '../../../helper/layers/byteBudget.ts';
 import { type FindingRule, findingRules } from '../../../helper/layers/findingRules.ts';
 import { findAll } from '../../../helper/layers/findings.ts';
-import { TextRoom } from '../../../helper/layers/textRoom.ts';
 import type { EntryMatch, LayerIndex } from '../../../helper/native/addon.ts';
 
 /** An index that has found these for each rule, with the contents of its entries. */
-function indexOf(matches: readonly EntryMatch[][], contents: readonly string[] = []): Pick<LayerIndex, 'select' | 'head'> {
+function indexOf(
+  matches: readonly EntryMatch[][],
+  contents: readonly string[] = [],
+): Pick<LayerIndex, 'select' | 'head' | 'isCopyOfBelow'> {
   return {
     select: () => Promise.resolve(matches.map((found) => ({ count: found.length, bytes: 10 * found.length, matches: found }))),
     head: (entry) => {
       const content = contents[entry];
       return content === undefined ? Promise.reject(new Error('gone')) : Promise.resolve(Buffer.from(content));
     },
+    isCopyOfBelow: (entry) => Promise.resolve(entry === 0),
   };
 }
 
@@ -50,13 +54,21 @@ describe('findings', () => {
     ]);
   });
 
+  it('of copies are those that hold the same, and no more is read than the bytes that a check may read', async () => {
+    const large = { ...match(0, '/large'), bytes: 600 * 1024 * 1024 };
+    const { findings, rules } = await findAll(indexOf([[large, match(0), match(1)]]), signal, [{ ...rule('copy', 'low'), isCopy: true }]);
+    expect(findings.map(({ path }) => path)).toEqual(['/file-0']);
+    expect(rules).toEqual([{ rule: 'copy', severity: 'low', count: 1, bytes: 10, more: true }]);
+  });
+
   it('are no more than a message can hold, and say so', async () => {
     const long = Array.from({ length: 90 }, (_, at) => match(at, `/${'é'.repeat(20_000)}${at}`));
     const { findings, rules } = await findAll(indexOf([long]), signal, [rule('long', 'low')]);
     expect(Buffer.byteLength(JSON.stringify(findings))).toBeLessThan(2.1 * 1024 * 1024);
     expect(findings.length).toBeGreaterThan(40);
     expect(rules[0]).toMatchObject({ count: 90, more: true });
-    expect(new TextRoom(10).takes({ path: 'too long' })).toBe(false);
+    const budget = new ByteBudget(20);
+    expect([budget.takeText({ path: 'far too long for it' }), budget.take(20), budget.take(1)]).toEqual([false, true, false]);
   });
 
   it('end when nobody waits for them', async () => {
