@@ -6,6 +6,7 @@ import { bootstrapCommand } from './commands/bootstrap.ts';
 import { browseCommands } from './commands/browse.ts';
 import { commitCommand } from './commands/commit.ts';
 import { copyCommands, copyInto } from './commands/copies.ts';
+import { fileEditCommands } from './commands/fileEdits.ts';
 import { helperCommands, helperStartCommand } from './commands/helper.ts';
 import { imageArchiveCommands } from './commands/imageArchives.ts';
 import { imageCommands } from './commands/images.ts';
@@ -93,6 +94,7 @@ export function activate(context: vscode.ExtensionContext): void {
     ...limitCommand(services, targets),
     ...lookCommands(services, targets, { layers, documents }),
     ...browseCommands(services, targets, layers),
+    ...fileEditCommands(services, layers, files),
     ...shellCommands(services, targets, new ShellMemory(context.globalState)),
     ...logCommands(logs, targets),
     ...imageCommands(services, targets, documents),

@@ -105,6 +105,10 @@ export const itemMenu: readonly MenuItem[] = [
   { command: 'strata.image.copyId', when: isImage, group: '5_copy@2' },
   { command: 'strata.image.remove', when: isImages, group: '9_remove' },
 
+  { command: 'strata.files.newFile', when: isMergedDirectory, group: '1_new@1' },
+  { command: 'strata.files.newFolder', when: isMergedDirectory, group: '1_new@2' },
+  { command: 'strata.files.rename', when: isMergedEntry, group: '7_modify@1' },
+  { command: 'strata.files.delete', when: isMergedEntry, group: '7_modify@2' },
   { command: 'strata.container.copyTo', when: isMergedDirectory, group: '4_files@1' },
   { command: 'strata.container.copyFrom', when: isMergedEntry, group: '4_files@2' },
   { command: 'strata.files.browseAsOf', when: isImageLayer, group: 'inline@1' },

@@ -44,7 +44,7 @@ function translation(uri: vscode.Uri, error: StrataError): vscode.FileSystemErro
     case 'IMAGE_NOT_FOUND':
       return vscode.FileSystemError.FileNotFound(uri);
     case 'PATH_EXISTS':
-      return vscode.FileSystemError.FileExists(uri);
+      return vscode.FileSystemError.FileExists(messageOf(error));
     case 'NOT_A_DIRECTORY':
       return vscode.FileSystemError.FileNotADirectory(uri);
     case 'PERMISSION_DENIED':

@@ -40,6 +40,13 @@ export interface MergedNode {
   readonly merged: MergedEntry | undefined;
 }
 
+/** A file or directory of a container. */
+export interface FilePlace {
+  readonly container: ContainerId;
+  readonly path: string;
+  readonly kind: LayerEntry['kind'];
+}
+
 export interface MessageNode {
   readonly kind: 'message';
   readonly parent: LayerNode | EntryNode | MergedNode | undefined;
@@ -127,12 +134,12 @@ export class LayersView implements vscode.TreeDataProvider<LayersNode>, vscode.D
     return row?.kind === 'entry' && row.layer !== undefined && row.path !== undefined ? `${row.layer.path}${row.path}` : undefined;
   }
 
-  /** The path in the container whose layers are shown, of a row of `merged`. */
-  placeOf(node: unknown): { readonly container: ContainerId; readonly path: string } | undefined {
+  /** What a row of `merged` is in the container whose layers are shown. */
+  placeOf(node: unknown): FilePlace | undefined {
     const row = node as Partial<LayersNode> | undefined; // see hostPath
     const { target } = this.#services.store;
     if (row?.kind !== 'merged' || row.path === undefined || target?.kind !== 'container' || target.layers !== undefined) return undefined;
-    return { container: target.id, path: row.path };
+    return { container: target.id, path: row.path, kind: row.merged?.entry.kind ?? 'directory' };
   }
 
   /** A directory of `merged`, or the one that a file of it is in. */
@@ -186,7 +193,7 @@ export class LayersView implements vscode.TreeDataProvider<LayersNode>, vscode.D
       target.kind === 'container' ? { kind: 'container', container: target.id } : { kind: 'image', image: target.id },
     );
     const layers = target.layers === undefined ? all : all.slice(-target.layers);
-    const merged: MergedNode = { kind: 'merged', parent: undefined, path: '/', layers, stackSize: layers.length, merged: undefined };
+    const merged: MergedNode = { kind: 'merged', parent: undefined, path: '/', layers, stackSize: all.length, merged: undefined };
     return [
       ...(layers.length > 1 || target.layers !== undefined ? [merged] : []),
       ...layers.map((layer, index): LayerNode => ({ kind: 'layer', layer, number: layers.length - index })),

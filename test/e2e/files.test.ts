@@ -64,6 +64,32 @@ describe('files', () => {
     await expect.poll(() => page.editorText(), { timeout: 30_000 }).toContain('localhost');
   });
 
+  test('files are made, renamed and deleted', async () => {
+    const { page } = session;
+    await page.clickViewAction('Layers', 'Collapse All');
+    await page.expand('merged', 'Layers');
+    await page.chooseFromContextMenu(page.treeRow('home', 'Layers'), 'New File…');
+    await page.answer('notes.txt');
+    await page.tab('notes.txt').waitFor();
+    await page.chooseFromContextMenu(page.treeRow('home', 'Layers'), 'New Folder…');
+    await page.answer('made');
+    await expect.poll(() => inside(['ls', '/home']), { timeout: 30_000 }).toBe('made\nnotes.txt\n');
+    await page.expand('home', 'Layers');
+    await page.chooseFromContextMenu(page.treeRow('notes.txt', 'Layers'), 'Rename File…');
+    await page.answer('made');
+    await page.toast("rename '/home/notes.txt'").waitFor();
+    await page.clearToasts();
+    await page.chooseFromContextMenu(page.treeRow('notes.txt', 'Layers'), 'Rename File…');
+    await page.answer('todo.txt');
+    await page.treeRow('todo.txt', 'Layers').waitFor();
+    expect(await inside(['ls', '/home'])).toBe('made\ntodo.txt\n');
+    await page.chooseFromContextMenu(page.treeRow('made', 'Layers'), 'Delete…');
+    await page.dialog().getByText('Delete "/home/made" in web?').waitFor();
+    await page.screenshot('delete-file-dark');
+    await page.pressDialogButton('Delete');
+    await expect.poll(() => inside(['ls', '/home']), { timeout: 30_000 }).toBe('todo.txt\n');
+  });
+
   test('as of a layer of the image nothing of the container is there, and nothing can be changed', async () => {
     const { page } = session;
     await page.clickViewAction('Layers', 'Collapse All');
@@ -73,6 +99,7 @@ describe('files', () => {
     await page.expand('etc', 'Layers');
     await page.treeRow('passwd', 'Layers').waitFor();
     expect(await page.treeLabels('Layers')).not.toContain('app.conf');
+    expect(await page.rowDescription(page.treeRow('passwd', 'Layers')).textContent()).toMatch(/ · layer 1$/);
     await page.treeRow('passwd', 'Layers').click();
     await expect.poll(() => page.editorText(), { timeout: 30_000 }).toContain('root:');
     await page.pressInEditorUntil('x', page.page.getByText('An image never changes').first());
