@@ -4,6 +4,7 @@ import { connect } from '../helper/wire/connect.ts';
 import { HelperClient } from './client/helperClient.ts';
 import { bootstrapCommand } from './commands/bootstrap.ts';
 import { browseCommands } from './commands/browse.ts';
+import { changeCommands } from './commands/changes.ts';
 import { commitCommand } from './commands/commit.ts';
 import { copyCommands, copyInto } from './commands/copies.ts';
 import { fileEditCommands } from './commands/fileEdits.ts';
@@ -36,6 +37,7 @@ import { FigureStore } from './model/figures.ts';
 import { ShellMemory } from './model/shellMemory.ts';
 import { Store } from './model/store.ts';
 import { RegistryLogins } from './registryLogins.ts';
+import { ChangesControls } from './scm/changesControls.ts';
 import type { Services } from './services.ts';
 import { readSettings } from './settings.ts';
 import { CgroupsView } from './views/cgroupsView.ts';
@@ -65,8 +67,9 @@ export function activate(context: vscode.ExtensionContext): void {
   const layers = own(new LayersView(services, drop));
   const cgroups = own(new CgroupsView(services));
   own(new StatusBar(services));
+  const layerFiles = own(new LayerFileSystem(client));
   own(
-    vscode.workspace.registerFileSystemProvider(LAYER_SCHEME, own(new LayerFileSystem(client)), {
+    vscode.workspace.registerFileSystemProvider(LAYER_SCHEME, layerFiles, {
       isCaseSensitive: true,
       isReadonly: new vscode.MarkdownString('Layers are shown as they are and cannot be changed from here.'),
     }),
@@ -86,7 +89,9 @@ export function activate(context: vscode.ExtensionContext): void {
   const logs = own(new LogDocuments(services));
   own(new LogToolbar(logs));
 
-  const targets = new Targets(store, { containers: () => containers.keyRows(), images: () => images.keyRows() });
+  const changes = own(new ChangesControls(services, (uris) => layerFiles.changed(uris)));
+  const keyRows = { containers: () => containers.keyRows(), images: () => images.keyRows() };
+  const targets = new Targets(store, keyRows, (control) => changes.containerOf(control));
   const logins = new RegistryLogins(context.secrets);
   const handlers = {
     ...runCommand(services, targets, logins, (id: ContainerId) => void containers.reveal(id)),
@@ -103,9 +108,10 @@ export function activate(context: vscode.ExtensionContext): void {
     ...pushCommand(services, targets, logins),
     ...imageArchiveCommands(services, targets),
     ...bootstrapCommand(services),
-    ...commitCommand(services, targets),
+    ...commitCommand(services, targets, changes),
     ...squashCommand(services, targets),
     ...copyCommands(services, targets, layers),
+    ...changeCommands(targets, changes),
     ...helperCommands(services, () => {
       for (const shown of [containers, images, layers, cgroups, documents]) shown.refresh();
     }),

@@ -17,6 +17,7 @@ import { ContainerDrafts } from './containers/drafts.ts';
 import { ContainerEndings } from './containers/endings.ts';
 import { ContainerExecs } from './containers/execs.ts';
 import { ExitRecords } from './containers/exitRecords.ts';
+import { FileWatches } from './containers/fileWatches.ts';
 import { ContainerHealth } from './containers/health.ts';
 import { ContainerInspection } from './containers/inspection.ts';
 import { Launcher } from './containers/launcher.ts';
@@ -147,6 +148,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
   const drafts = new ContainerDrafts({ files, registry, images, factory, host: facts.capacity, log });
   const runs = new ArchiveRuns({ turns, registry, drafts, endings, layers, layout, runtime: args.runtime, log });
   const copies = new ContainerCopies({ runs, registry, hub });
+  const fileWatches = new FileWatches({ addon, registry, hub, log });
   const stops = new ContainerStops({ turns, files, endings, pauses, restarts, hub, log });
   const orders = new RestartOrders({ files, stops, hub, log, bootId: facts.bootId });
   const commits = new ContainerCommits({ turns, registry, drafts, endings, runs, pauses, layers, images: imageService });
@@ -233,6 +235,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
     containers,
     commits,
     copies,
+    fileWatches,
     streams,
     execs,
     inspection,
@@ -273,6 +276,7 @@ async function startHelper(args: HelperArguments, log: Logger): Promise<Helper> 
       health.close();
       await listener.close();
       sampler.close();
+      fileWatches.close();
       await runs.close();
       await pool.close();
       await layers.close();

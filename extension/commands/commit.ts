@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import { type ContainerSummary, type MethodResult, type Params, repositoryOf } from '../../helper/protocol/index.ts';
+import { type ContainerId, type ContainerSummary, type MethodResult, type Params, repositoryOf } from '../../helper/protocol/index.ts';
 import { nameOf } from '../model/imageGroups.ts';
 import { formatBytes } from '../model/units.ts';
 import type { Services } from '../services.ts';
@@ -18,19 +18,27 @@ interface CommitState extends Naming {
 
 type TextField = 'message' | 'author';
 
-export function commitCommand(services: Services, targets: Targets): Pick<CommandHandlers, 'strata.container.commit'> {
+/** What a person has written in the SCM view. */
+interface Messages {
+  messageOf(container: ContainerId): string;
+  clearMessage(container: ContainerId): void;
+}
+
+export function commitCommand(services: Services, targets: Targets, messages: Messages): Pick<CommandHandlers, 'strata.container.commit'> {
   return {
     'strata.container.commit': async (args) => {
       const container = await targets.container(args, 'Commit as image');
-      if (container !== undefined) await commit(services, container);
+      if (container === undefined) return;
+      if (await commit(services, container, messages.messageOf(container.id))) messages.clearMessage(container.id);
     },
   };
 }
 
-async function commit({ client }: Services, container: ContainerSummary): Promise<void> {
+/** False: the user left. */
+async function commit({ client }: Services, container: ContainerSummary, message: string): Promise<boolean> {
   const start: CommitState = {
     reference: suggestedName(repositoryOf(container.image), container.name),
-    message: '',
+    message,
     author: '',
     changes: [],
     pause: true,
@@ -40,13 +48,14 @@ async function commit({ client }: Services, container: ContainerSummary): Promis
     [newNameStep(), { kind: 'pick', placeholder: 'Enter commits it', items: (state) => formItems(container, state) }],
     start,
   );
-  if (chosen === undefined) return;
+  if (chosen === undefined) return false;
   const { image } = await cancellable(
     `Committing ${container.name}…`,
     (signal): Promise<MethodResult<'container.commit'>> => client.request('container.commit', paramsOf(container, chosen), { signal }),
   );
   const name = nameOf({ image, reference: image.references.find((reference) => reference === normalizedName(chosen.reference)) });
   void vscode.window.showInformationMessage(`Committed ${container.name} as ${name} (${formatBytes(image.sizeBytes)}).`);
+  return true;
 }
 
 function paramsOf(container: ContainerSummary, { reference, message, author, changes, pause }: CommitState): Params<'container.commit'> {

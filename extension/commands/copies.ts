@@ -10,15 +10,11 @@ import { formatBytes } from '../model/units.ts';
 import type { Services } from '../services.ts';
 import type { LayersView } from '../views/layersView.ts';
 import { cancellable } from './cancellable.ts';
-import { showChanges } from './changes.ts';
 import { counted, reportBytes, startAt, startIn } from './fileTransfer.ts';
 import type { CommandHandlers } from './registry.ts';
 import type { Targets } from './targets.ts';
 
-type CopyCommands = Pick<
-  CommandHandlers,
-  'strata.container.copyTo' | 'strata.container.copyFrom' | 'strata.container.export' | 'strata.container.changes'
->;
+type CopyCommands = Pick<CommandHandlers, 'strata.container.copyTo' | 'strata.container.copyFrom' | 'strata.container.export'>;
 
 export function copyCommands(services: Services, targets: Targets, layers: LayersView): CopyCommands {
   const { store } = services;
@@ -41,10 +37,6 @@ export function copyCommands(services: Services, targets: Targets, layers: Layer
     'strata.container.export': async (args) => {
       const container = await targets.container(args, 'Export file system');
       if (container !== undefined) await exportFileSystem(services, container);
-    },
-    'strata.container.changes': async (args) => {
-      const container = await targets.container(args, 'Show changes');
-      if (container !== undefined) await showChanges(services, container);
     },
   };
 }

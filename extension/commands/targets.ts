@@ -1,5 +1,11 @@
 import * as vscode from 'vscode';
-import { type ContainerSummary, containerIdSchema, digestSchema, type ImageSummary } from '../../helper/protocol/index.ts';
+import {
+  type ContainerId,
+  type ContainerSummary,
+  containerIdSchema,
+  digestSchema,
+  type ImageSummary,
+} from '../../helper/protocol/index.ts';
 import { isKeyArgument, type KeyArgument } from '../contributions/keybindings.ts';
 import { shortId, stateWords } from '../model/containerWords.ts';
 import { type NamedImage, namedImages, nameOf, repositoriesOf } from '../model/imageGroups.ts';
@@ -15,10 +21,13 @@ export type KeyRows = Readonly<Record<KeyArgument, () => Promise<readonly unknow
 export class Targets {
   readonly #store: Store;
   readonly #keyRows: KeyRows;
+  readonly #ofSourceControl: (control: unknown) => ContainerId | undefined;
 
-  constructor(store: Store, keyRows: KeyRows) {
+  /** `ofSourceControl`: the container that a source control of the SCM view is of. */
+  constructor(store: Store, keyRows: KeyRows, ofSourceControl: (control: unknown) => ContainerId | undefined) {
     this.#store = store;
     this.#keyRows = keyRows;
+    this.#ofSourceControl = ofSourceControl;
   }
 
   /** `fits` chooses whom to offer, and whom of several selected rows the command is for. Empty: the user left. */
@@ -117,7 +126,7 @@ export class Targets {
   }
 
   #containerOf(node: unknown): ContainerSummary | undefined {
-    const id = containerIdSchema.safeParse(idOf(node));
+    const id = containerIdSchema.safeParse(this.#ofSourceControl(node) ?? idOf(node));
     return id.success ? this.#store.container(id.data) : undefined;
   }
 

@@ -6,7 +6,7 @@ import { commandEntries } from './commands.ts';
 import { connected, inLog, mayControl } from './context.ts';
 import { keybindings } from './keybindings.ts';
 import { grammars, languageDefaults, languages } from './languages.ts';
-import { editorTitleMenu, explorerMenu, itemMenu, titleMenu } from './menus.ts';
+import { editorTitleMenu, explorerMenu, itemMenu, scmResourceMenu, scmTitleMenu, titleMenu } from './menus.ts';
 import { settings } from './settings.ts';
 import { viewContainerId, views } from './views.ts';
 import { welcomes } from './welcomes.ts';
@@ -44,6 +44,8 @@ export function manifestContributes(): Readonly<Record<string, unknown>> {
       'view/item/context': itemMenu,
       'editor/title': editorTitleMenu,
       'explorer/context': explorerMenu,
+      'scm/title': scmTitleMenu,
+      'scm/resourceState/context': scmResourceMenu,
     },
     keybindings,
     languages,

@@ -121,6 +121,23 @@ export const explorerMenu: readonly MenuItem[] = [
   { command: 'strata.container.copyTo', when: `resourceScheme =~ /^(file|vscode-remote)$/ && ${mayControl}`, group: '5_cutcopypaste@90' },
 ];
 
+const inChanges = 'scmProvider == strata';
+
+export const scmTitleMenu: readonly MenuItem[] = [
+  { command: 'strata.container.commit', when: inChanges, group: 'navigation@1' },
+  { command: 'strata.changes.refresh', when: inChanges, group: 'navigation@2' },
+  { command: 'strata.container.commit', when: inChanges, group: '1_commit' },
+  { command: 'strata.changes.refresh', when: inChanges, group: '2_changes@1' },
+  { command: 'strata.changes.close', when: inChanges, group: '2_changes@2' },
+];
+
+export const scmResourceMenu: readonly MenuItem[] = [
+  { command: 'strata.changes.openFile', when: `${inChanges} && scmResourceState =~ / file$/`, group: 'inline@1' },
+  { command: 'strata.changes.open', when: `${inChanges} && scmResourceState =~ / file$/`, group: '1_open@1' },
+  { command: 'strata.changes.openFile', when: `${inChanges} && scmResourceState =~ / file$/`, group: '1_open@2' },
+  { command: 'strata.changes.copyPath', when: inChanges, group: '5_copy' },
+];
+
 /** Icons above a log. What is chosen has a filled icon where there is one. */
 export const editorTitleMenu: readonly MenuItem[] = [
   { command: 'strata.log.follow', when: `${inLog} && !${contextKeys.logFollows}`, group: 'navigation@1' },

@@ -18,9 +18,14 @@ export class LayerFileSystem implements vscode.FileSystemProvider, vscode.Dispos
     this.#changed.dispose();
   }
 
-  /** Nothing tells when a layer's file changes; an editor reads again when it is opened again. */
+  /** Who shows a container's changes tells of its files; else an editor reads again when it is opened again. */
   watch(): vscode.Disposable {
     return new vscode.Disposable(() => {});
+  }
+
+  /** Editors that show these read them again. */
+  changed(uris: readonly vscode.Uri[]): void {
+    this.#changed.fire(uris.map((uri) => ({ type: vscode.FileChangeType.Changed, uri })));
   }
 
   async stat(uri: vscode.Uri): Promise<vscode.FileStat> {

@@ -6,6 +6,7 @@ import { addCheckCommand } from './commands/check.ts';
 import { addCommitCommand, addSquashCommand } from './commands/commit.ts';
 import { addContainerCommands } from './commands/containers.ts';
 import { addCopyCommands } from './commands/copies.ts';
+import { addDiffCommand } from './commands/diff.ts';
 import { addDiskUsage } from './commands/diskUsage.ts';
 import { addEventsCommand } from './commands/events.ts';
 import { addExecCommands } from './commands/exec.ts';
@@ -41,6 +42,7 @@ function createProgram(outputLoss: OutputLoss): Command {
   addExecCommands(program, context);
   addContainerCommands(program, context);
   addCopyCommands(program, context);
+  addDiffCommand(program, context);
   addCommitCommand(program, context);
   addSquashCommand(program, context);
   addLogs(program, context);

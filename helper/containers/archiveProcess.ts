@@ -33,7 +33,8 @@ export type ArchiveRequest =
     }
   | { readonly action: 'remove'; readonly view: ArchiveView; readonly path: string; readonly recursive: boolean }
   | { readonly action: 'rename'; readonly view: ArchiveView; readonly path: string; readonly to: string; readonly replace: boolean }
-  | { readonly action: 'changes'; readonly upper: string; readonly lower: readonly string[] };
+  | { readonly action: 'changes'; readonly upper: string; readonly lower: readonly string[]; readonly details?: boolean }
+  | { readonly action: 'layer'; readonly upper: string; readonly leftOut: readonly string[] };
 
 const errorSchema = z.looseObject({
   code: z.string(),
@@ -51,7 +52,7 @@ type Answer = z.infer<typeof answerSchema>;
 
 /** Those that take something on their standard input, and those that give something on their standard output. */
 const taking: ReadonlySet<ArchiveRequest['action']> = new Set(['put', 'write']);
-const giving: ReadonlySet<ArchiveRequest['action']> = new Set(['get', 'export', 'changes', 'list', 'read']);
+const giving: ReadonlySet<ArchiveRequest['action']> = new Set(['get', 'export', 'changes', 'layer', 'list', 'read']);
 
 const maxAnswerLength = 256 * 1024;
 const maxErrorsLength = 4096;
@@ -67,7 +68,7 @@ export class ArchiveProcess {
   readonly action: ArchiveRequest['action'];
   /** Of the archive or file, for `put` and `write`; null else, and where the process could not be made. */
   readonly input: Writable | null;
-  /** Of the archive, the file, or the lines of `changes` and `list`; null for all others, and where the process could not be made. */
+  /** Of the archive or layer, the file, or the lines of `changes` and `list`; null for all others, and where the process could not be made. */
   readonly output: Readable | null;
   readonly stat: Promise<PathStat>;
   readonly done: Promise<Copied>;

@@ -59,17 +59,38 @@ export class ContainerCopies {
   }
 
   /** What it has changed, as lines of JSON. */
-  async changes(reference: string, stream: ByteStream, signal: AbortSignal): Promise<void> {
+  async changes(reference: string, details: boolean, stream: ByteStream, signal: AbortSignal): Promise<void> {
     const container = this.#registry.find(reference);
+    const { upper } = container.paths;
+    const request = async (): Promise<ArchiveRequest> => ({ action: 'changes', upper, lower: await this.#runs.lower(container), details });
+    await this.#sendUpper(container, request, `compare ${named(container)} with its image`, stream, signal);
+  }
+
+  /** What it has changed, as a layer's tar. */
+  async exportChanges(reference: string, stream: ByteStream, signal: AbortSignal): Promise<void> {
+    const container = this.#registry.find(reference);
+    const request = { action: 'layer', upper: container.paths.upper, leftOut: ownFiles } as const;
+    await this.#sendUpper(container, () => Promise.resolve(request), `export the changes of ${named(container)}`, stream, signal);
+    this.#tell(container, 'export');
+  }
+
+  /** What a process makes of its upper directory, which nothing has to be mounted for. */
+  async #sendUpper(
+    container: Container,
+    request: () => Promise<ArchiveRequest>,
+    doing: string,
+    stream: ByteStream,
+    signal: AbortSignal,
+  ): Promise<void> {
     const entered = { copy: this.#runs.enterUpper(container) };
-    let request: ArchiveRequest;
+    let asked: ArchiveRequest;
     try {
-      request = { action: 'changes', upper: container.paths.upper, lower: await this.#runs.lower(container) };
+      asked = await request();
     } catch (error) {
       entered.copy.leave();
       throw error;
     }
-    await this.#runs.send(request, `compare ${named(container)} with its image`, { entered, stream, signal }, () => Promise.resolve());
+    await this.#runs.send(asked, doing, { entered, stream, signal }, () => Promise.resolve());
   }
 
   async put(

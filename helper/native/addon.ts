@@ -10,6 +10,7 @@ export type {
   CgroupHost,
   CgroupLimits,
   CgroupSampler,
+  DirectoryWatch,
   EntryMatch,
   EntryQuery,
   IndexedLayer,

@@ -4,6 +4,7 @@ import type { ContainerService } from '../containers/containerService.ts';
 import type { ContainerTree } from '../containers/containerTree.ts';
 import type { ContainerCopies } from '../containers/copies.ts';
 import type { ContainerExecs } from '../containers/execs.ts';
+import type { FileWatches } from '../containers/fileWatches.ts';
 import type { ContainerInspection } from '../containers/inspection.ts';
 import type { ContainerRegistry } from '../containers/registry.ts';
 import type { ContainerStreams } from '../containers/streams.ts';
@@ -44,6 +45,7 @@ export interface Services {
   readonly registry: ContainerRegistry;
   readonly containers: ContainerService;
   readonly copies: ContainerCopies;
+  readonly fileWatches: FileWatches;
   readonly commits: ContainerCommits;
   readonly streams: ContainerStreams;
   readonly execs: ContainerExecs;
@@ -86,7 +88,7 @@ export function createHandlers(services: Services): Handlers<Session> {
 }
 
 type Part<Prefix extends string> = Pick<Handlers<Session>, Extract<keyof Handlers<Session>, `${Prefix}.${string}`>>;
-type CopyMethod = 'container.archive.stat' | 'container.archive.get' | 'container.archive.put' | 'container.export' | 'container.diff';
+type CopyMethod = Extract<keyof Handlers<Session>, `container.archive.${string}` | 'container.export' | `container.diff${string}`>;
 type StreamMethod = 'container.start' | 'container.run' | 'container.logs' | 'container.attach';
 
 function hostHandlers({ version, host, diskUsage }: Services): Pick<Handlers<Session>, 'hello'> & Part<'host'> {
@@ -243,7 +245,7 @@ function execHandlers({ registry, execs }: Services): Pick<Handlers<Session>, 'c
   };
 }
 
-function copyHandlers({ copies }: Services): Pick<Handlers<Session>, CopyMethod> {
+function copyHandlers({ copies, fileWatches }: Services): Pick<Handlers<Session>, CopyMethod> {
   return {
     'container.archive.stat': async ({ container, path, follow }, _, signal) => ({
       stat: await copies.stat(container, { path, follow: follow ?? false }, signal),
@@ -261,10 +263,20 @@ function copyHandlers({ copies }: Services): Pick<Handlers<Session>, CopyMethod>
         await copies.export(container, stream, signal);
         return {};
       }),
-    'container.diff': ({ container }, session, signal) =>
+    'container.diff': ({ container, details }, session, signal) =>
       session.withStream(signal, async (stream) => {
-        await copies.changes(container, stream, signal);
+        await copies.changes(container, details ?? false, stream, signal);
         return {};
+      }),
+    'container.diff.export': ({ container }, session, signal) =>
+      session.withStream(signal, async (stream) => {
+        await copies.exportChanges(container, stream, signal);
+        return {};
+      }),
+    'container.diff.watch': ({ container }, session, signal) =>
+      session.withStream(signal, (stream) => {
+        fileWatches.watch(container, stream);
+        return Promise.resolve({});
       }),
   };
 }

@@ -40,15 +40,23 @@ export class ContainerArchive {
     return this.#bytes(stream);
   }
 
-  async *changes(): AsyncGenerator<Change> {
-    const { stream } = await this.#request('container.diff', { container: this.#container });
-    const decoder = new TextDecoder();
-    let rest = '';
-    for await (const bytes of this.#bytes(stream)) {
-      const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) yield changeOf(line);
-    }
+  /** With `details` what was only copied up is one of them. */
+  async *changes({ details }: { readonly details?: boolean } = {}): AsyncGenerator<Change> {
+    const params = { container: this.#container, ...(details === true ? { details } : {}) };
+    const { stream } = await this.#request('container.diff', params);
+    for await (const line of this.#lines(stream)) yield changeOf(line);
+  }
+
+  /** A layer's tar of what it has changed. */
+  async exportChanges(): Promise<AsyncGenerator<Uint8Array>> {
+    const { stream } = await this.#request('container.diff.export', { container: this.#container });
+    return this.#bytes(stream);
+  }
+
+  /** Gives at once, and each time when something may have changed since. */
+  async *changeTimes(): AsyncGenerator<void> {
+    const { stream } = await this.#request('container.diff.watch', { container: this.#container });
+    for await (const _ of this.#lines(stream)) yield;
   }
 
   /** Unpacks a tar in a directory of the container. Throws what the source throws. */
@@ -60,6 +68,16 @@ export class ContainerArchive {
 
   async #request<M extends MethodName>(method: M, params: Params<M>): Promise<MethodResult<M>> {
     return await this.#wire.request(method, params, { signal: this.#signal });
+  }
+
+  async *#lines(id: number): AsyncGenerator<string> {
+    const decoder = new TextDecoder();
+    let rest = '';
+    for await (const bytes of this.#bytes(id)) {
+      const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
+      rest = lines.pop() ?? '';
+      yield* lines;
+    }
   }
 
   #bytes(id: number): AsyncGenerator<Uint8Array> {

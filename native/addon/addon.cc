@@ -15,6 +15,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   add_inflater(env, exports);
   add_layer_index(env, exports);
   add_host(env, exports);
+  add_watches(env, exports);
   exports.Set("version", STRATA_VERSION);
   return exports;
 }

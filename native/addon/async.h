@@ -45,13 +45,16 @@ enum class Where {
   kProgram,  // waits for a program
   kCgroup,   // waits for processes to end
   kTree,     // as long as a tree or an archive is large
+  kWatch,    // waits for something to change
 };
 
 // The threads of one Node environment (its instance data).
 struct Workers {
-  WorkerPool programs{32}, cgroups{16}, trees{16};
+  WorkerPool programs{32}, cgroups{16}, trees{16}, watches{64};
 
-  [[nodiscard]] WorkerPool& of(Where where) { return where == Where::kProgram ? programs : where == Where::kCgroup ? cgroups : trees; }
+  [[nodiscard]] WorkerPool& of(Where where) {
+    return where == Where::kProgram ? programs : where == Where::kCgroup ? cgroups : where == Where::kWatch ? watches : trees;
+  }
 };
 
 namespace detail {
@@ -148,5 +151,6 @@ void add_browse(Napi::Env env, Napi::Object& exports);
 void add_inflater(Napi::Env env, Napi::Object& exports);
 void add_layer_index(Napi::Env env, Napi::Object& exports);
 void add_host(Napi::Env env, Napi::Object& exports);
+void add_watches(Napi::Env env, Napi::Object& exports);
 
 }  // namespace strata::addon

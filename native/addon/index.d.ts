@@ -348,6 +348,17 @@ export class LayerIndex {
   close(): void;
 }
 
+/**
+ * Tells that something below a directory has changed, by fanotify on its file system: everything from the constructor's return on. Throws UNSUPPORTED where the
+ * kernel or the file system cannot say where something changed.
+ */
+export class DirectoryWatch {
+  constructor(path: string);
+  /** Once: resolves to true at the first change, to false when the watch is closed. Afterwards it tells nothing more: close it, and make another. */
+  changed(): Promise<boolean>;
+  close(): void;
+}
+
 // ---- host ----------------------------------------------------------------------------------------------------------------
 
 export interface KernelFeature {

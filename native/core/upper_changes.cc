@@ -1,13 +1,9 @@
 #include "upper_changes.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <unistd.h>
 
-#include <set>
-#include <memory>
-
+#include "layers_below.h"
 #include "overlay_marks.h"
 #include "sys.h"
 #include "tree.h"
@@ -19,36 +15,50 @@ namespace {
 
 constexpr size_t kMostNames = 4'000'000;
 
-struct DirectoryCloser {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
 
 uint64_t size_of(const struct stat& status) { return S_ISREG(status.st_mode) ? static_cast<uint64_t>(status.st_size) : 0; }
 
-// What the layers below show under one path.
-struct Below {
-  UniqueFd node;  // the topmost; not valid: nothing
+std::string joined(const std::string& directory, const char* name) { return directory.empty() ? name : directory + "/" + name; }
+
+// An entry of the upper. Only what has to be asked for its attributes is opened.
+struct Node {
+  const TreeEntry& entry;
   struct stat status {};
-  std::vector<size_t> directories;  // the layers that it is merged of, where it is a directory
+  UniqueFd fd;
+
+  // False: it has vanished.
+  [[nodiscard]] Result<bool> look() {
+    if (::fstatat(entry.parent, entry.name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+      return true;
+    }
+    return errno == ENOENT ? Result<bool>(false) : fail_errno("stat '" + entry.path + "'");
+  }
+  [[nodiscard]] Result<bool> open() {
+    if (fd) {
+      return true;
+    }
+    fd.reset(::openat(entry.parent, entry.name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    if (fd && ::fstat(fd.get(), &status) == 0) {
+      return true;
+    }
+    return errno == ENOENT ? Result<bool>(false) : fail_errno("open '" + entry.path + "'");
+  }
 };
 
-bool differs(int upper_node, const struct stat& upper, const Below& below) {
-  const struct stat& lower = below.status;
+// By what a look costs alone: a copy that overlay made has the time of what it is a copy of.
+bool differs_at_a_glance(const struct stat& upper, const struct stat& lower) {
   if (upper.st_mode != lower.st_mode || upper.st_uid != lower.st_uid || upper.st_gid != lower.st_gid || upper.st_rdev != lower.st_rdev) {
     return true;
   }
   if (S_ISDIR(upper.st_mode)) {
     return false;
   }
-  if (upper.st_size != lower.st_size || upper.st_mtim.tv_sec != lower.st_mtim.tv_sec || upper.st_mtim.tv_nsec != lower.st_mtim.tv_nsec) {
-    return true;
-  }
-  return S_ISREG(upper.st_mode) && node_attribute(upper_node, "security.capability") != node_attribute(below.node.get(), "security.capability");
+  return upper.st_size != lower.st_size || upper.st_mtim.tv_sec != lower.st_mtim.tv_sec || upper.st_mtim.tv_nsec != lower.st_mtim.tv_nsec;
 }
 
 class Comparison {
  public:
-  Comparison(const ChangeVisitor& visit, const std::atomic<bool>* cancelled) : visit_(visit), cancelled_(cancelled) {}
+  Comparison(const ChangeVisitor& visit, const ChangeOptions& options) : visit_(visit), options_(options) {}
 
   [[nodiscard]] Status open(const std::string& upper, const std::vector<std::string>& lower);
   [[nodiscard]] Status run();
@@ -57,104 +67,54 @@ class Comparison {
   // A directory of the upper on the way to what is looked at.
   struct Level {
     std::string path;
-    std::vector<size_t> below;  // the lower layers that have it
+    std::string path_below;     // where the layers below have it: another one where it was renamed
+    std::vector<size_t> below;  // those that have it
     bool said = false;
   };
 
-  [[nodiscard]] Result<Below> look_below(const std::vector<size_t>& layers, const std::string& path) const;
+  [[nodiscard]] Result<Below> look_below(Node& node, std::string& moved_from);
+  [[nodiscard]] Result<NodeDifferences> differences(Node& node, const Below& below);
   [[nodiscard]] Result<bool> compare(const TreeEntry& entry);
-  [[nodiscard]] Status say(ChangeKind kind, const std::string& path, const struct stat& status);
+  [[nodiscard]] Result<bool> tell(const Node& node, const Below& below, const NodeDifferences& differences, std::string moved_from);
+  [[nodiscard]] Status say(UpperChange change);
+  [[nodiscard]] Status say_deleted(const std::string& path, const Below& below);
   [[nodiscard]] Status say_hidden(int node, const Level& level);
-  [[nodiscard]] Result<std::set<std::string>> names_below(const Level& level) const;
+  [[nodiscard]] std::optional<NodeBelow> told_below(const Below& below) const;
 
   const ChangeVisitor& visit_;
-  const std::atomic<bool>* cancelled_;
+  const ChangeOptions& options_;
   UniqueFd upper_;
-  std::vector<UniqueFd> lower_;
+  LayersBelow below_;
   std::vector<Level> levels_;
 };
 
 Status Comparison::open(const std::string& upper, const std::vector<std::string>& lower) {
   upper_ = TRY(real_sys().open_at(AT_FDCWD, upper, O_RDONLY | O_DIRECTORY, 0, 0));
-  for (const std::string& path : lower) {
-    lower_.push_back(TRY(real_sys().open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, 0)));
-  }
-  Level root;
-  root.said = true;
-  for (size_t layer = 0; layer < lower_.size(); ++layer) {
-    root.below.push_back(layer);
-    if (is_opaque(lower_[layer].get())) {
-      break;
-    }
-  }
-  levels_.push_back(std::move(root));
+  TRY(below_.open(lower));
+  levels_.push_back({.path = {}, .path_below = {}, .below = below_.root(), .said = true});
   return {};
 }
 
-Result<Below> Comparison::look_below(const std::vector<size_t>& layers, const std::string& path) const {
-  Below below;
-  for (const size_t layer : layers) {
-    auto node = real_sys().open_at(lower_[layer].get(), path, O_PATH | O_NOFOLLOW, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
-    struct stat status;
-    if (!node && (node.error().errno_value == ENOENT || node.error().errno_value == ENOTDIR)) {
-      continue;
-    }
-    if (!node) {
-      return std::unexpected(std::move(node).error());
-    }
-    if (::fstat(node->get(), &status) != 0) {
-      return fail_errno("stat '" + path + "'");
-    }
-    if (is_hiding(node->get(), status) || (below.node && !S_ISDIR(status.st_mode))) {
-      break;
-    }
-    const bool ends = !S_ISDIR(status.st_mode) || is_opaque(node->get());
-    if (S_ISDIR(status.st_mode)) {
-      below.directories.push_back(layer);
-    }
-    if (!below.node) {
-      below.node = std::move(*node);
-      below.status = status;
-    }
-    if (ends) {
-      break;
-    }
+std::optional<NodeBelow> Comparison::told_below(const Below& below) const {
+  if (!options_.details || !below.exists) {
+    return std::nullopt;
   }
-  return below;
+  return NodeBelow{below.layer, node_kind(below.status), size_of(below.status)};
 }
 
 // A change below a directory is one of the directory, which is said first.
-Status Comparison::say(ChangeKind kind, const std::string& path, const struct stat& status) {
+Status Comparison::say(UpperChange change) {
   for (Level& level : levels_) {
     if (!level.said) {
       level.said = true;
-      TRY(visit_({ChangeKind::kChanged, "/" + level.path, LayerEntryKind::kDirectory, 0}));
+      TRY(visit_({.kind = ChangeKind::kChanged, .path = "/" + level.path, .node = LayerEntryKind::kDirectory}));
     }
   }
-  return visit_({kind, "/" + path, node_kind(status), size_of(status)});
+  return visit_(change);
 }
 
-// Each name that the lower layers show in this directory.
-Result<std::set<std::string>> Comparison::names_below(const Level& level) const {
-  std::set<std::string> names;
-  for (const size_t layer : level.below) {
-    auto directory = TRY(real_sys().open_at(lower_[layer].get(), level.path, O_RDONLY | O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS));
-    const std::unique_ptr<DIR, DirectoryCloser> stream(::fdopendir(directory.get()));
-    if (stream == nullptr) {
-      return fail_errno("read '" + level.path + "'");
-    }
-    static_cast<void>(directory.release());
-    while (const dirent* entry = ::readdir(stream.get())) {
-      const std::string_view name = entry->d_name;
-      if (name != "." && name != "..") {
-        names.emplace(name);
-      }
-      if (names.size() > kMostNames) {
-        return fail(E2BIG, "read '" + level.path + "'", "a directory of the image has too many names");
-      }
-    }
-  }
-  return names;
+Status Comparison::say_deleted(const std::string& path, const Below& below) {
+  return say({.kind = ChangeKind::kDeleted, .path = "/" + path, .node = node_kind(below.status), .size_bytes = size_of(below.status), .below = told_below(below)});
 }
 
 // What an opaque directory hides and does not have itself was deleted.
@@ -163,55 +123,104 @@ Status Comparison::say_hidden(int node, const Level& level) {
   if (!directory) {
     return fail_errno("open '" + level.path + "'");
   }
-  for (const std::string& name : TRY(names_below(level))) {
+  for (const std::string& name : TRY(below_.names(level.below, level.path_below, kMostNames))) {
     struct stat status;
     if (::fstatat(directory.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
       continue;
     }
-    const std::string path = level.path + "/" + name;
-    const Below below = TRY(look_below(level.below, path));
-    if (below.node) {
-      TRY(say(ChangeKind::kDeleted, path, below.status));
+    const Below below = TRY(below_.look(level.below, level.path_below, name.c_str()));
+    if (below.exists) {
+      TRY(say_deleted(level.path + "/" + name, below));
     }
   }
   return {};
 }
 
-// Whether what is in it is to be looked at.
-Result<bool> Comparison::compare(const TreeEntry& entry) {
-  if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) {
-    return fail(ECANCELED, "compare 'layers'");
-  }
-  levels_.resize(entry.depth);
-  const UniqueFd node(::openat(entry.parent, entry.name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  struct stat status;
-  if (!node || ::fstat(node.get(), &status) != 0) {
-    if (errno == ENOENT) {
-      return false;
+// A directory that was renamed with redirect_dir is another one than the one of that name below: what it was is told, where details are.
+Result<Below> Comparison::look_below(Node& node, std::string& moved_from) {
+  const Level& level = levels_.back();
+  // A file whose content was left below takes no room of its own.
+  const bool may_be_metacopy = S_ISREG(node.status.st_mode) && node.status.st_blocks * 512 < node.status.st_size;
+  const bool may_be_moved = S_ISDIR(node.status.st_mode) || (options_.details && may_be_metacopy);
+  if (may_be_moved && TRY(node.open())) {
+    const std::string redirect = node_attribute(node.fd.get(), "trusted.overlay.redirect");
+    if (!redirect.empty()) {
+      moved_from = redirect.front() == '/' ? redirect.substr(1) : joined(level.path_below, redirect.c_str());
+      return options_.details ? below_.find(moved_from) : Below{};
     }
-    return fail_errno("open '" + entry.path + "'");
   }
-  const std::string path = entry.path;
-  // A directory that was renamed with redirect_dir is another one than the one of that name below.
-  const bool is_moved = S_ISDIR(status.st_mode) && has_node_attribute(node.get(), "trusted.overlay.redirect");
-  Below below = is_moved ? Below{} : TRY(look_below(levels_.back().below, path));
-  if (is_hiding(node.get(), status)) {
-    if (below.node) {
-      TRY(say(ChangeKind::kDeleted, path, below.status));
+  return below_.look(level.below, level.path_below, node.entry.name);
+}
+
+Result<NodeDifferences> Comparison::differences(Node& node, const Below& below) {
+  NodeDifferences found;
+  const bool is_clear = !options_.details && differs_at_a_glance(node.status, below.status);
+  if (is_clear || (!options_.details && !S_ISREG(node.status.st_mode)) || !TRY(node.open())) {
+    found.content = is_clear;
+    return found;
+  }
+  const UniqueFd lower = TRY(below_.open_found(below, levels_.back().path_below, node.entry.name));
+  if (options_.details) {
+    return node_differences({node.fd.get(), node.status}, {lower.get(), below.status}, options_.cancelled);
+  }
+  found.attributes = node_attribute(node.fd.get(), "security.capability") != node_attribute(lower.get(), "security.capability");
+  return found;
+}
+
+// Whether it is a change.
+Result<bool> Comparison::tell(const Node& node, const Below& below, const NodeDifferences& differences, std::string moved_from) {
+  const bool is_added = !below.exists || !moved_from.empty();
+  if (!is_added && !differences.any()) {
+    if (options_.details && !S_ISDIR(node.status.st_mode)) {
+      TRY(visit_({.kind = ChangeKind::kCopiedUp, .path = "/" + node.entry.path, .node = node_kind(node.status), .size_bytes = size_of(node.status), .below = told_below(below)}));
     }
     return false;
   }
-  const bool is_same = below.node && !differs(node.get(), status, below);
-  if (!is_same) {
-    TRY(say(below.node ? ChangeKind::kChanged : ChangeKind::kAdded, path, status));
+  TRY(say({.kind = is_added ? ChangeKind::kAdded : ChangeKind::kChanged,
+           .path = "/" + node.entry.path,
+           .node = node_kind(node.status),
+           .size_bytes = size_of(node.status),
+           .differences = differences,
+           .below = told_below(below),
+           .moved_from = moved_from.empty() ? "" : "/" + moved_from}));
+  return true;
+}
+
+// Whether what is in it is to be looked at.
+Result<bool> Comparison::compare(const TreeEntry& entry) {
+  if (options_.cancelled != nullptr && options_.cancelled->load(std::memory_order_relaxed)) {
+    return fail(ECANCELED, "compare 'layers'");
   }
-  if (!S_ISDIR(status.st_mode)) {
+  levels_.resize(entry.depth);
+  Node node{.entry = entry, .status = {}, .fd = {}};
+  if (!TRY(node.look())) {
+    return false;
+  }
+  // An attribute makes a whiteout only of an empty file.
+  const bool may_hide = S_ISCHR(node.status.st_mode) || (S_ISREG(node.status.st_mode) && node.status.st_size == 0);
+  if (may_hide && !TRY(node.open())) {
+    return false;
+  }
+  std::string moved_from;
+  Below below = TRY(look_below(node, moved_from));
+  if (may_hide && is_hiding(node.fd.get(), node.status)) {
+    if (below.exists) {
+      TRY(say_deleted(entry.path, below));
+    }
+    return false;
+  }
+  const bool is_compared = below.exists && moved_from.empty();
+  const NodeDifferences found = is_compared ? TRY(differences(node, below)) : NodeDifferences{};
+  std::string path_below = moved_from.empty() ? joined(levels_.back().path_below, entry.name) : moved_from;
+  const bool is_change = TRY(tell(node, below, found, std::move(moved_from)));
+  if (!S_ISDIR(node.status.st_mode)) {
     return true;
   }
-  levels_.push_back({path, std::move(below.directories), !is_same});
-  if (!levels_.back().below.empty() && is_opaque(node.get())) {
+  levels_.push_back({entry.path, std::move(path_below), std::move(below.directories), is_change});
+  if (!levels_.back().below.empty() && TRY(node.open()) && is_opaque(node.fd.get())) {
     const Level level = levels_.back();
-    TRY(say_hidden(node.get(), level));
+    TRY(say_hidden(node.fd.get(), level));
+    // What is in it is compared all the same: a file that was made anew may be as it was.
   }
   return true;
 }
@@ -223,8 +232,8 @@ Status Comparison::run() {
 
 }  // namespace
 
-Status find_upper_changes(const std::string& upper, const std::vector<std::string>& lower, const ChangeVisitor& visit, const std::atomic<bool>* cancelled) {
-  Comparison comparison(visit, cancelled);
+Status find_upper_changes(const std::string& upper, const std::vector<std::string>& lower, const ChangeVisitor& visit, const ChangeOptions& options) {
+  Comparison comparison(visit, options);
   TRY(comparison.open(upper, lower));
   return comparison.run();
 }

@@ -11,10 +11,11 @@
 #include <utility>
 
 #include "core/container_tree.h"
-#include "core/layer_browse.h"
+#include "core/layer_pack.h"
 #include "core/tree_archive.h"
 #include "core/tree_extract.h"
 #include "core/upper_changes.h"
+#include "runtime/change_json.h"
 
 namespace strata::runtime {
 namespace {
@@ -131,32 +132,27 @@ Outcome<std::string> take_archive(Sys& sys, const ArchiveRequest& request, int r
   return done_json(extracted.entries, extracted.bytes, extracted.left_out);
 }
 
-std::string change_json(const UpperChange& change) {
-  JsonWriter json;
-  json.begin_object();
-  json.field("change", change.kind == ChangeKind::kAdded ? "A" : change.kind == ChangeKind::kChanged ? "C" : "D");
-  json.field("path", change.path);
-  json.field("kind", layer_entry_kind_name(change.node));
-  json.field("sizeBytes", change.size_bytes);
-  json.end_object();
-  return json.take() + "\n";
-}
-
 Outcome<std::string> send_changes(const ArchiveRequest& request) {
   constexpr std::size_t kBlock = 128 << 10;
   std::string block;
   std::uint64_t entries = 0;
   const ChangeVisitor visit = [&](const UpperChange& change) -> Status {
-    block += change_json(change);
+    block += change_json(change, request.details);
     ++entries;
     if (block.size() < kBlock) {
       return {};
     }
     return write_all(STDOUT_FILENO, std::exchange(block, {}));
   };
-  TRY(find_upper_changes(request.layers.upper, request.layers.lower, visit));
+  TRY(find_upper_changes(request.layers.upper, request.layers.lower, visit, {.details = request.details}));
   TRY(write_all(STDOUT_FILENO, block));
   return done_json(entries, 0, 0);
+}
+
+Outcome<std::string> send_layer(Sys& sys, const ArchiveRequest& request) {
+  const UniqueFd upper = TRY(sys.open_at(AT_FDCWD, request.layers.upper, O_RDONLY | O_DIRECTORY, 0, 0));
+  const PackedDirectory packed = TRY(pack_directory(upper.get(), STDOUT_FILENO, {.sockets_hide = true, .changes = true, .left_out = request.left_out}));
+  return done_json(packed.entries, packed.size_bytes, 0);
 }
 
 // Lines of JSON on standard output.
@@ -204,6 +200,10 @@ Outcome<std::string> act() {
     TRY(die_with(parent));
     return send_changes(request);
   }
+  if (request.action == ArchiveAction::kLayer) {
+    TRY(die_with(parent));
+    return send_layer(sys, request);
+  }
   // Closed before the answer: then what it held is unmounted, and on the disk.
   const UniqueFd root = TRY(open_view(sys, request.view, request.action == ArchiveAction::kExport));
   TRY(die_with(parent));
@@ -228,6 +228,7 @@ Outcome<std::string> act() {
     case ArchiveAction::kPut:
       return take_archive(sys, request, root.get());
     case ArchiveAction::kChanges:
+    case ArchiveAction::kLayer:
       break;
   }
   return std::string();
@@ -238,8 +239,8 @@ Outcome<std::string> act() {
 Outcome<ArchiveRequest> read_archive_request(const Json& json) {
   static constexpr std::pair<const char*, ArchiveAction> kActions[] = {
       {"stat", ArchiveAction::kStat},       {"get", ArchiveAction::kGet},     {"put", ArchiveAction::kPut},       {"export", ArchiveAction::kExport},
-      {"changes", ArchiveAction::kChanges}, {"list", ArchiveAction::kList},   {"read", ArchiveAction::kRead},     {"write", ArchiveAction::kWrite},
-      {"mkdir", ArchiveAction::kMakeDirectory}, {"remove", ArchiveAction::kRemove}, {"rename", ArchiveAction::kRename}};
+      {"changes", ArchiveAction::kChanges}, {"layer", ArchiveAction::kLayer}, {"list", ArchiveAction::kList},     {"read", ArchiveAction::kRead},
+      {"write", ArchiveAction::kWrite},     {"mkdir", ArchiveAction::kMakeDirectory}, {"remove", ArchiveAction::kRemove}, {"rename", ArchiveAction::kRename}};
   TRY(json.object());
   ArchiveRequest request;
   const std::string action = TRY(json["action"].text());
@@ -251,7 +252,7 @@ Outcome<ArchiveRequest> read_archive_request(const Json& json) {
     }
   }
   if (!known) {
-    return json["action"].wrong("stat, list, read, get, put, export, changes, write, mkdir, remove or rename");
+    return json["action"].wrong("stat, list, read, get, put, export, changes, layer, write, mkdir, remove or rename");
   }
   const auto absolute = [](const Json& path) -> Outcome<std::string> {
     std::string text = TRY(path.text());
@@ -260,6 +261,12 @@ Outcome<ArchiveRequest> read_archive_request(const Json& json) {
   if (request.action == ArchiveAction::kChanges) {
     request.layers.upper = TRY(absolute(json["upper"]));
     request.layers.lower = TRY(json["lower"].texts());
+    request.details = TRY(json["details"].boolean_or(false));
+    return request;
+  }
+  if (request.action == ArchiveAction::kLayer) {
+    request.layers.upper = TRY(absolute(json["upper"]));
+    request.left_out = TRY(json["leftOut"].texts());
     return request;
   }
   request.view = TRY(read_view(json["view"]));

@@ -8,18 +8,20 @@
 
 namespace strata::runtime {
 
-enum class ArchiveAction { kStat, kGet, kPut, kExport, kChanges, kList, kRead, kWrite, kMakeDirectory, kRemove, kRename };
+enum class ArchiveAction { kStat, kGet, kPut, kExport, kChanges, kLayer, kList, kRead, kWrite, kMakeDirectory, kRemove, kRename };
 
 // What stands in one line on descriptor 3.
 struct ArchiveRequest {
   ArchiveAction action = ArchiveAction::kStat;
-  ViewParams view;                  // all but kChanges
-  std::string path;                 // all but kExport and kChanges
+  ViewParams view;                  // all but kChanges and kLayer
+  std::string path;                 // all but kExport, kChanges and kLayer
   bool follows = false;             // a link at the end of `path`: kStat, kGet
   std::string name;                 // of the first member: kGet
   bool keeps_owners = false;        // kPut
   std::vector<std::string> emptied;  // kExport
-  OverlayParams layers;             // kChanges: the upper, and what is below it
+  OverlayParams layers;             // kChanges: the upper, and what is below it; kLayer: the upper
+  bool details = false;             // kChanges
+  std::vector<std::string> left_out;  // kLayer
   std::string to;                   // kRename
   bool creates = false;             // kWrite: where nothing is
   bool replaces = false;            // kWrite, kRename: what is there

@@ -70,6 +70,18 @@ std::size_t utf8_sequence(std::string_view text) {
 
 }  // namespace
 
+bool is_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const bool is_plain = static_cast<unsigned char>(text[i]) < 0x80;
+    const std::size_t length = is_plain ? 1 : utf8_sequence(text.substr(i));
+    if (length == 0) {
+      return false;
+    }
+    i += length;
+  }
+  return true;
+}
+
 struct JsonDocument::Content {
   rapidjson::Document document;
 };

@@ -68,6 +68,8 @@ class JsonDocument {
   std::unique_ptr<Content> content_;
 };
 
+[[nodiscard]] bool is_utf8(std::string_view text);
+
 class JsonWriter {
  public:
   void begin_object();

@@ -27,11 +27,11 @@ describe('copying', () => {
     }
   }
 
-  test('files go into a container by its menu, and show as changes', async () => {
+  test('files go into a container by its menu', async () => {
     const { page } = session;
     await session.startHelper();
     const connection = await session.helper().connect();
-    const script = 'echo more >> /etc/passwd; rm /etc/group; exec sleep 1000';
+    const script = 'rm /etc/group; exec sleep 1000';
     await connection.request('container.run', { options: { image: 'busybox', name: 'web', command: ['sh', '-c', script] } });
     connection.close();
     await page.rowDescription(page.treeRow('web', 'Containers')).getByText('running').waitFor();
@@ -42,17 +42,6 @@ describe('copying', () => {
     await page.answer('/root');
     await expect.poll(() => sizeIn('/root/hello.txt'), { timeout: 30_000 }).toBe(20);
     await page.clearToasts();
-
-    await page.chooseFromContextMenu(page.treeRow('web', 'Containers'), 'Show Changes');
-    await page.quickPickRows().filter({ hasText: '/root/hello.txt' }).first().waitFor();
-    await page.quickInputTitle.getByText('Changes of web: 1 added, 3 changed, 1 deleted').waitFor();
-    await page.screenshot('changes-dark');
-    await page.pick('/root/hello.txt');
-    await expect.poll(() => page.editorText(), { timeout: 30_000 }).toContain('hello from the host');
-    await page.chooseFromContextMenu(page.treeRow('web', 'Containers'), 'Show Changes');
-    await page.pick('/etc/passwd');
-    await page.tab('/etc/passwd (image ↔ web)').waitFor();
-    await page.screenshot('change-dark');
   });
 
   test('files come out of it', async () => {

@@ -169,3 +169,136 @@ it('is refused where too many ask and do not read, which keeps nobody from copyi
   expect(await new ContainerArchive(connection, id).stat('/many', false)).toMatchObject({ kind: 'directory' });
   for (const { stream } of streams) connection.stream(stream).close();
 });
+
+/** "metadata /etc/group (mode)", without the directories that are listed for what is in them. */
+async function details(container: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const change of new ContainerArchive(context.strata.connection, container).changes({ details: true })) {
+    if (change.detail === 'contains') continue;
+    found.push(`${change.detail ?? '?'} ${change.path}${change.differs === undefined ? '' : ` (${change.differs.join(' ')})`}`);
+  }
+  return found;
+}
+
+describe.each([
+  { kind: 'details of a container', options: {} },
+  { kind: 'details of a container with a user namespace', options: { userNamespace } },
+])('$kind', ({ options }) => {
+  it('tell content from metadata, and both from what was only copied up', async () => {
+    const id = await context.strata.start(options);
+    await sh(
+      id,
+      [
+        'echo more >> /etc/passwd',
+        'touch -r /etc/group /tmp/ref && chmod 600 /etc/group && touch -r /tmp/ref /etc/group && rm /tmp/ref',
+        'chmod 644 /etc/hostname && rm -r /home && ln -s /etc /home',
+        'touch /new && rm /etc/shadow',
+      ].join(' && '),
+    );
+    const found = await details(id);
+    expect(found).toEqual(
+      expect.arrayContaining([
+        'modified /etc/passwd (content mtime)',
+        'metadata /etc/group (mode)',
+        'typeChanged /home (type)',
+        'added /new',
+      ]),
+    );
+    expect(found.filter((line) => line.includes('/etc/shadow'))).toEqual(['deleted /etc/shadow']);
+    // A mode that is put back: it stays in the upper directory, and is as it was.
+    await sh(id, 'chmod 644 /etc/group');
+    expect(await details(id)).toContain('copiedUp /etc/group');
+    expect((await lines(id)).filter((line) => line.includes('group'))).toEqual([]);
+  });
+
+  it('find other bytes of the same length and time', async () => {
+    const id = await context.strata.start(options);
+    await sh(id, 'touch -r /etc/group /tmp/ref && sed -i s/root/toor/ /etc/group && touch -r /tmp/ref /etc/group && rm /tmp/ref');
+    expect(await details(id)).toContain('modified /etc/group (content)');
+  });
+
+  it('say which layer has what is below', async () => {
+    const { connection } = context.strata;
+    const id = await context.strata.start(options);
+    await sh(id, 'echo more >> /etc/passwd');
+    const { layers } = await connection.request('layer.stack', { kind: 'container', container: id });
+    const found: Change[] = [];
+    for await (const change of new ContainerArchive(connection, id).changes({ details: true })) found.push(change);
+    const layer = layers[found.find(({ path }) => path === '/etc/passwd')?.below?.layer ?? -1];
+    if (layer === undefined) throw new Error('nothing is said to be below /etc/passwd');
+    expect(layer.role).toBe('image');
+    const { entry } = await connection.request('layer.stat', { layer: layer.reference, path: '/etc/passwd' });
+    expect(entry.kind).toBe('file');
+  });
+});
+
+it('names that are no UTF-8 come with their bytes', async () => {
+  const id = await context.strata.start();
+  await sh(id, `touch "/$(printf 'a\\377')"`);
+  const found: Change[] = [];
+  for await (const change of new ContainerArchive(context.strata.connection, id).changes({ details: true })) found.push(change);
+  expect(found).toMatchObject([{ detail: 'added', path: '/a\u00ff', pathHex: '2f61ff' }]);
+});
+
+it('is printed with words on request', async () => {
+  const id = await context.strata.start();
+  await sh(id, 'touch /x && chmod 711 /root && ln -s y /tmp/l');
+  const printed = await context.strata.cli(['diff', '--detail', id]);
+  expect(printed.stdout.split('\n')).toEqual(['metadata      /root (mode)', 'added         /tmp/l', 'added         /x', '']);
+  const json = await context.strata.cli(['diff', '--detail', '--json', id]);
+  expect(json.stdout).toContain('{"change":"A","path":"/x","kind":"file","sizeBytes":0,"detail":"added"}\n');
+  expect((await context.strata.cli(['diff', '--tar', '-', '--json', id])).stderr).toContain('--tar goes without');
+});
+
+it('is exported as a layer, which makes the same of its image', async () => {
+  const id = await context.strata.start();
+  await sh(id, 'echo text > /x && rm /etc/passwd && mkdir /d');
+  const file = `${context.strata.place.directory}/changes.tar`;
+  expect(await context.strata.cli(['diff', '--tar', file, id])).toMatchObject({ status: 0, stderr: '' });
+  const { execFileSync } = await import('node:child_process');
+  const names = execFileSync('tar', ['-tf', file], { encoding: 'utf8' }).split('\n');
+  expect(names).toEqual(expect.arrayContaining(['d/', 'etc/.wh.passwd', 'x']));
+  expect(execFileSync('tar', ['-xOf', file, 'x'], { encoding: 'utf8' })).toBe('text\n');
+  expect(names).not.toContain('etc/hosts');
+});
+
+describe('who watches', () => {
+  /** When the next change is told, in ms from now. */
+  async function told(times: AsyncGenerator<void>): Promise<number> {
+    const begun = performance.now();
+    expect((await times.next()).done).toBe(false);
+    return performance.now() - begun;
+  }
+
+  it('is told within half a second of a write, of running containers and stopped ones, and of nothing else', async () => {
+    const { connection } = context.strata;
+    const id = await context.strata.start();
+    const other = await context.strata.start();
+    const times = new ContainerArchive(connection, id).changeTimes();
+    await told(times); // it watches
+    for (const script of ['echo x > /new', 'echo x >> /new', 'chmod 600 /new', 'echo x >> /etc/passwd', 'mkdir -p /a/b/c', 'rm /new']) {
+      await sh(id, 'true');
+      const next = told(times);
+      await sh(id, script);
+      expect(await next, script).toBeLessThan(1000);
+    }
+    // What others write is nothing of it.
+    const next = times.next();
+    await sh(other, 'echo x > /new');
+    const silence = new Promise((resolve) => setTimeout(() => resolve('silence'), 500));
+    expect(await Promise.race([next, silence])).toBe('silence');
+    await connection.request('container.stop', { container: id, graceMs: 0 });
+    await context.strata.cli(['cp', '/etc/hostname', `${id}:/copied`]);
+    expect((await next).done).toBe(false);
+    await times.return(undefined);
+  });
+
+  it('hears of the end', async () => {
+    const id = await context.strata.start();
+    const times = new ContainerArchive(context.strata.connection, id).changeTimes();
+    await told(times);
+    const ended = failure(times.next());
+    await context.strata.remove(id);
+    expect(await ended).toMatchObject({ code: 'CONTAINER_NOT_FOUND' });
+  });
+});

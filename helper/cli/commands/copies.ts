@@ -2,10 +2,10 @@ import { isatty } from 'node:tty';
 import type { Command } from 'commander';
 import { type CopyOptions, copyIn, copyOut, putArchive } from '../../archive/copies.ts';
 import { writeWhole } from '../../archive/writeWhole.ts';
-import { type Change, formatBytes } from '../../protocol/index.ts';
+import { formatBytes } from '../../protocol/index.ts';
 import { ContainerArchive } from '../../wire/containerArchive.ts';
 import { refuseTerminal, stdinBytes, toStdout } from '../archiveStreams.ts';
-import { type Context, print, withConnection } from '../context.ts';
+import { type Context, withConnection } from '../context.ts';
 import { plainText } from '../output.ts';
 import { UsageError } from '../values.ts';
 
@@ -21,17 +21,6 @@ export function addCopyCommands(program: Command, context: () => Context): void 
       await withConnection(context(), async (connection) => {
         const bytes = await new ContainerArchive(connection, container).export();
         await (flags.output === undefined ? toStdout(bytes) : writeWhole(bytes, flags.output));
-      });
-    });
-  program
-    .command('diff')
-    .description('what a container added (A), changed (C) and deleted (D) in its root file system')
-    .argument('<container>')
-    .option('--json', 'a line of JSON for each, with kind and size')
-    .action(async (container: string, flags: { json?: true }) => {
-      await withConnection(context(), async (connection) => {
-        for await (const change of new ContainerArchive(connection, container).changes())
-          print(flags.json === true ? `${JSON.stringify(change)}\n` : changeLine(change));
       });
     });
 }
@@ -137,9 +126,4 @@ class Progress {
     if (this.#hasLine) process.stderr.write('\r\u001b[K');
     this.#hasLine = false;
   }
-}
-
-/** Names are the container's: what would steer the terminal is shown as "?". */
-function changeLine({ change, path }: Change): string {
-  return `${change} ${isatty(1) ? plainText(path, 4096) : path}\n`;
 }

@@ -39,7 +39,21 @@ export const copyMethods = {
     result: z.strictObject({ stream: streamIdSchema }),
   }),
   'container.diff': method({
-    doc: 'A stream (channel `bytes`) of what a container has added, changed and deleted in its root file system: a line of JSON each, `{"change": "A"|"C"|"D", "path", "kind", "sizeBytes"}`, a directory before what is in it.',
+    doc: 'A stream (channel `bytes`) of what a container has added, changed and deleted in its root file system: a line of JSON each, `{"change": "A"|"C"|"D", "path", "kind", "sizeBytes"}`, a directory before what is in it. With `details` the content of files is compared, each line has `detail`, `differs`, `below`, `movedFrom` and `pathHex` where they apply, and what was only copied up is told as `"change": "U"`.',
+    role: 'observe',
+    timeoutMs: SHORT_MS,
+    params: z.strictObject({ container: containerReferenceSchema, details: z.boolean().optional() }),
+    result: z.strictObject({ stream: streamIdSchema }),
+  }),
+  'container.diff.export': method({
+    doc: "A stream (channel `bytes`) of a layer's tar of what a container has changed, as container.commit packs it: what was deleted is a file whose name begins with `.wh.`. Files that change while they are read are as they are at that moment.",
+    role: 'control',
+    timeoutMs: LONG_MS,
+    params: container,
+    result: z.strictObject({ stream: streamIdSchema }),
+  }),
+  'container.diff.watch': method({
+    doc: 'A stream (channel `bytes`) of lines `{"changed":true}`: one at once, and one soon after something in the root file system of a container has changed, several changes together. What container.diff says from a line on holds all that was changed before. It ends when the container is removed, with CONTAINER_NOT_FOUND.',
     role: 'observe',
     timeoutMs: SHORT_MS,
     params: container,

@@ -212,6 +212,23 @@ export class WorkbenchPage {
     await row.and(this.page.locator('[aria-expanded="true"]')).waitFor();
   }
 
+  /** A group of the source control view, by its name. */
+  changeGroup(name: string): Locator {
+    const label = this.page.locator('.resource-group .name', { hasText: exactly(name) });
+    return this.treeRows().filter({ has: label }).first();
+  }
+
+  /** How many rows a group of the source control view says it has. */
+  async changeCount(group: string): Promise<string | null> {
+    return await this.changeGroup(group).locator('.monaco-count-badge').textContent();
+  }
+
+  /** In the input of the source control view. */
+  async typeMessage(text: string): Promise<void> {
+    await this.page.locator('.scm-editor').first().click();
+    await this.page.keyboard.type(text);
+  }
+
   /** An icon that a row shows when the mouse is over it. */
   async clickInlineAction(row: Locator, title: string): Promise<void> {
     await row.hover();
