@@ -18,8 +18,10 @@ namespace {
 
 constexpr std::uint64_t kInside = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
 constexpr int kMostLinks = 40;  // the kernel's own bound
-// Names that may be looked up for one question. A path of 4096 bytes has some 2000; with links that lead up and down again it could be millions.
-constexpr size_t kMostSteps = 20'000;
+// How often a layer may be asked for a name: for one path, and for all links of a directory. A path of 4096 bytes has some 2000 names; with links that lead up and down
+// again it could be millions, each of them in hundreds of layers.
+constexpr size_t kMostAsked = 200'000;
+constexpr size_t kMostAskedOfLinks = 1'000'000;
 
 struct DirectoryCloser {
   void operator()(DIR* directory) const { ::closedir(directory); }
@@ -220,34 +222,38 @@ Result<MergedView::Found> MergedView::found_directory(Place place) const {
   return found;
 }
 
+Status MergedView::spend(size_t& budget, const Directory& directory, const std::string& name) {
+  if (budget < directory.size()) {
+    return fail(ELOOP, "look up '" + name + "'");
+  }
+  budget -= directory.size();
+  return {};
+}
+
 // Names of directories, none of which is a link.
-Result<MergedView::Directory> MergedView::enter(const std::vector<std::string>& names, size_t& steps) const {
+Result<MergedView::Directory> MergedView::enter(const std::vector<std::string>& names, size_t& budget) const {
   Directory directory = root_;
   for (const std::string& name : names) {
-    if (steps++ >= kMostSteps) {
-      return fail(ELOOP, "look up '" + name + "'");
-    }
+    TRY(spend(budget, directory, name));
     Found found = TRY(look(directory, name));
     directory = std::move(found.parts);
   }
   return directory;
 }
 
-Result<MergedView::Found> MergedView::walk(Place place, std::deque<std::string> names, bool follows, size_t& steps, Place* end) const {
+Result<MergedView::Found> MergedView::walk(Place place, std::deque<std::string> names, bool follows, size_t& budget, Place* end) const {
   int links = 0;
   while (!names.empty()) {
     const std::string name = std::move(names.front());
     names.pop_front();
-    if (steps++ >= kMostSteps) {
-      return fail(ELOOP, "look up '" + name + "'");
-    }
     if (name == "..") {
       if (!place.names.empty()) {
         place.names.pop_back();
-        place.directory = TRY(enter(place.names, steps));
+        place.directory = TRY(enter(place.names, budget));
       }
       continue;
     }
+    TRY(spend(budget, place.directory, name));
     Found found = TRY(look(place.directory, name));
     if (S_ISLNK(found.status.st_mode) && (follows || !names.empty())) {
       if (++links > kMostLinks) {
@@ -274,8 +280,8 @@ Result<MergedView::Found> MergedView::walk(Place place, std::deque<std::string> 
 }
 
 Result<MergedView::Found> MergedView::resolve(const std::string& path, bool follows, Place* end) const {
-  size_t steps = 0;
-  auto found = walk({{}, root_}, names_of(path), follows, steps, end);
+  size_t budget = kMostAsked;
+  auto found = walk({{}, root_}, names_of(path), follows, budget, end);
   if (!found) {
     return std::unexpected(std::move(found).error().within("open '" + path + "'"));
   }
@@ -295,7 +301,7 @@ Result<LayerListing> MergedView::list(const std::string& path, size_t limit, siz
   LayerListing listing;
   listing.truncated = names.is_cut();
   size_t bytes = 0;
-  size_t steps = 0;
+  size_t budget = kMostAskedOfLinks;
   for (const auto& [name, part] : names.first()) {
     // What the uppermost part that has a name says of it is what is shown.
     const auto node = real_sys().open_at(directory.parts[part].node->get(), name, O_PATH | O_NOFOLLOW, 0, kInside);
@@ -305,7 +311,7 @@ Result<LayerListing> MergedView::list(const std::string& path, size_t limit, siz
     }
     LayerEntry entry = describe_node(node->get(), status, name);
     if (S_ISLNK(status.st_mode)) {
-      if (const auto led = walk(place, names_of(name), true, steps)) {
+      if (const auto led = walk(place, names_of(name), true, budget)) {
         entry.link_kind = node_kind(led->status);
       }
     }

@@ -64,8 +64,10 @@ class MergedView {
   [[nodiscard]] static Result<Looked> look_in(int base, Search& search);
   [[nodiscard]] static Status follow_redirect(int node, size_t at, size_t end, Search& search);
   [[nodiscard]] Result<Found> look(const Directory& directory, const std::string& name) const;
-  [[nodiscard]] Result<Directory> enter(const std::vector<std::string>& names, size_t& steps) const;
-  [[nodiscard]] Result<Found> walk(Place place, std::deque<std::string> names, bool follows, size_t& steps, Place* end = nullptr) const;
+  // ELOOP where a look would cost more than is left.
+  [[nodiscard]] static Status spend(size_t& budget, const Directory& directory, const std::string& name);
+  [[nodiscard]] Result<Directory> enter(const std::vector<std::string>& names, size_t& budget) const;
+  [[nodiscard]] Result<Found> walk(Place place, std::deque<std::string> names, bool follows, size_t& budget, Place* end = nullptr) const;
   [[nodiscard]] Result<Found> resolve(const std::string& path, bool follows, Place* end = nullptr) const;
   [[nodiscard]] Result<Found> found_directory(Place place) const;
 

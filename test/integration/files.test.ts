@@ -1,6 +1,6 @@
 import * as fs from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import type { ViewEntry, ViewReference } from '../../helper/protocol/index.ts';
+import { StrataError, type ViewEntry, type ViewReference } from '../../helper/protocol/index.ts';
 import { upload } from '../../helper/wire/upload.ts';
 import { collect, failure, useStrata } from './support/strata.ts';
 
@@ -233,6 +233,42 @@ it('never leaves the container, whatever its links say', async () => {
   await context.strata.connection.request('container.stop', { container: id, graceMs: 0 });
   for (const path of ['/root/shadow', '/root/up', '/root/magic'])
     expect((await failure(read(container(id), path))).code).toBe('PATH_NOT_FOUND');
+});
+
+it('swaps directories for links while its files are read, written and removed, and nothing of the host is', async () => {
+  const host = fs.mkdtempSync('/tmp/strata-files-');
+  fs.mkdirSync(`${host}/d`);
+  fs.writeFileSync(`${host}/d/secret`, 'of the host');
+  const id = await context.strata.start();
+  // The same path leads to a directory of its own and, by a link, to where the host's is.
+  await sh(id, `mkdir -p /race/real/d ${host}/d && echo own > /race/real/d/secret && echo decoy > ${host}/d/secret`);
+  const swapper = context.strata.exec(id, [
+    'sh',
+    '-c',
+    `cd /race; while [ ! -e /stop ]; do rm -f cur; ln -s ${host} cur; rm -f cur; ln -s /race/real cur; rm -f cur; mkdir -p cur/d; rm -rf cur; done`,
+  ]);
+  const { connection } = context.strata;
+  const seen = new Set<string>();
+  const unlessRefused = async (request: Promise<unknown>): Promise<unknown> =>
+    await request.catch((error: unknown) => {
+      if (!(error instanceof StrataError) || error.code === 'INTERNAL') throw error;
+    });
+  for (let round = 0; round < 60; round += 1) {
+    const content = await unlessRefused(read(container(id), '/race/cur/d/secret'));
+    if (typeof content === 'string') seen.add(content);
+    await unlessRefused(write(id, '/race/cur/d/made', 'by the editor'));
+    await unlessRefused(connection.request('file.makeDirectory', { container: id, path: '/race/cur/d/sub' }));
+    await unlessRefused(
+      connection.request('file.rename', { container: id, path: '/race/cur/d/made', to: '/race/cur/d/other', replace: true }),
+    );
+    await unlessRefused(connection.request('file.remove', { container: id, path: '/race/cur/d', recursive: true }));
+  }
+  await sh(id, 'touch /stop');
+  await swapper;
+  expect([...seen].filter((text) => text !== 'own\n' && text !== 'decoy\n')).toEqual([]);
+  expect(fs.readdirSync(`${host}/d`)).toEqual(['secret']);
+  expect(fs.readFileSync(`${host}/d/secret`, 'utf8')).toBe('of the host');
+  fs.rmSync(host, { recursive: true });
 });
 
 it('shows an image as of each of its layers', async () => {

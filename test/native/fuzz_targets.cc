@@ -235,7 +235,10 @@ std::vector<std::string> archive_seeds() {
   return {R"({"action":"get","view":{"pid":12,"cgroupPath":"/strata/x"},"path":"/a","follow":true,"name":"a"})",
           R"({"action":"put","view":{"overlay":{"lower":["/l1","/l2"],"upper":"/u","work":"/w","readOnly":true},"uidMappings":[{"containerID":0,"hostID":1,"size":2}],)"
           R"("gidMappings":[{"containerID":0,"hostID":1,"size":2}],"privatePlace":"/p"},"path":"/a","keepOwners":true})",
-          R"({"action":"export","view":{"pid":12,"cgroupPath":"/strata/x"},"emptied":["etc/hosts"]})", R"({"action":"changes","upper":"/u","lower":["/l"]})"};
+          R"({"action":"export","view":{"pid":12,"cgroupPath":"/strata/x"},"emptied":["etc/hosts"]})", R"({"action":"changes","upper":"/u","lower":["/l"]})",
+          R"({"action":"write","view":{"pid":12,"cgroupPath":"/strata/x"},"path":"/a","sizeBytes":3,"create":true,"replace":false})",
+          R"({"action":"rename","view":{"pid":12,"cgroupPath":"/strata/x"},"path":"/a","to":"/b","replace":true})",
+          R"({"action":"remove","view":{"pid":12,"cgroupPath":"/strata/x"},"path":"/a","recursive":true})"};
 }
 
 bool users(std::string_view input) {
