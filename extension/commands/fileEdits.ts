@@ -32,7 +32,12 @@ export function fileEditCommands({ store }: Services, layers: LayersView, files:
       const old = place && posix.basename(place.path);
       const name = old && (await askForName(`Rename ${place.path}`, old));
       if (place === undefined || name === undefined || name === old) return;
-      await files.rename(uriOf(place, place.path), uriOf(place, posix.join(posix.dirname(place.path), name)), { overwrite: false });
+      const from = uriOf(place, place.path);
+      const to = uriOf(place, posix.join(posix.dirname(place.path), name));
+      // As an edit the editors that have it open go along. It tells nobody why it failed; asked again, the file system does.
+      const edit = new vscode.WorkspaceEdit();
+      edit.renameFile(from, to, { overwrite: false });
+      if (!(await vscode.workspace.applyEdit(edit))) await files.rename(from, to, { overwrite: false });
     },
     'strata.files.delete': async ([node]) => {
       const place = layers.placeOf(node);

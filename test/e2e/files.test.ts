@@ -83,6 +83,7 @@ describe('files', () => {
     await page.answer('todo.txt');
     await page.treeRow('todo.txt', 'Layers').waitFor();
     expect(await inside(['ls', '/home'])).toBe('made\ntodo.txt\n');
+    await page.tab('todo.txt').waitFor();
     await page.chooseFromContextMenu(page.treeRow('made', 'Layers'), 'Delete…');
     await page.dialog().getByText('Delete "/home/made" in web?').waitFor();
     await page.screenshot('delete-file-dark');
