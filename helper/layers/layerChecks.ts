@@ -98,7 +98,7 @@ export class LayerChecks {
   }
 
   async #ask(index: LayerIndex, stack: readonly StackLayer[], totals: readonly IndexedLayer[], signal: AbortSignal): Promise<LayerCheck> {
-    const { diveScore, diveWastedBytes, wastedPaths, worst } = await index.efficiency({ mostPaths });
+    const { diveScore, diveWastedBytes, wastedPaths, worst } = await index.efficiency({ mostPaths, signal });
     const found = await findAll(index, signal);
     const room = new ByteBudget(mostPathBytes);
     const sum = (of: (layer: IndexedLayer) => number): number => totals.reduce((all, layer) => all + of(layer), 0);

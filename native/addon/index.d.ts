@@ -306,7 +306,7 @@ export interface EntryQuery {
 export interface EntryMatch {
   /** For head(). */
   entry: number;
-  /** What is no UTF-8 is U+FFFD. */
+  /** What is no UTF-8 is U+FFFD; of one with more than 4096 bytes "…" and its end. */
   path: string;
   /** Position from the top. */
   layer: number;
@@ -322,7 +322,7 @@ export interface EntryMatch {
 /** What a stack of layers holds, path by path. The directories are read, never changed; some 100 bytes of memory an entry until it is closed. */
 export class LayerIndex {
   /**
-   * Walks the directories `layers` (top first), once; the others need it. LIMIT_REJECTED: more than `maxEntries` (default 4 million). What vanishes meanwhile is
+   * Walks the directories `layers` (top first), once; the others need it. LIMIT_REJECTED: more than `maxEntries` (default 4 million), or 4096 directories in each other. What vanishes meanwhile is
    * left out.
    */
   build(
@@ -330,7 +330,7 @@ export class LayerIndex {
     options?: { maxEntries?: number; signal?: AbortSignalLike },
   ): Promise<{ layers: IndexedLayer[]; paths: number; memoryBytes: number }>;
   /** After dive's definitions (native/core/layer_efficiency.h), and the paths with most bytes that no one sees, with the layers that have the path. */
-  efficiency(options?: { mostPaths?: number }): Promise<{
+  efficiency(options?: { mostPaths?: number; signal?: AbortSignalLike }): Promise<{
     diveScore: number;
     diveWastedBytes: number;
     wastedPaths: number;

@@ -98,11 +98,18 @@ EntryQuery query_of(const Napi::Object& object) {
   return query;
 }
 
+// The end of a path that is longer than any call takes (PATH_MAX): where in a layer it is can be told from that.
+std::string shown_path(const LayerIndex& index, uint32_t path) {
+  constexpr size_t kMost = 4096;
+  const std::string text = index.paths().text(path);
+  return text.size() < kMost ? "/" + text : "…" + text.substr(text.size() - kMost);
+}
+
 Napi::Value match_to_js(Napi::Env env, const LayerIndex& index, const EntryMatch& match) {
   const IndexedEntry& entry = index.entry(match.entry);
   Napi::Object result = Napi::Object::New(env);
   result.Set("entry", match.entry);
-  result.Set("path", "/" + index.paths().text(entry.path));
+  result.Set("path", shown_path(index, entry.path));
   result.Set("layer", static_cast<uint32_t>(entry.layer));
   result.Set("kind", kind_name(entry.kind));
   result.Set("mode", static_cast<uint32_t>(entry.mode));
@@ -184,8 +191,12 @@ class JsLayerIndex : public Napi::ObjectWrap<JsLayerIndex> {
       return env.Undefined();
     }
     const auto most = static_cast<size_t>(std::max(0.0, number_property(info[0], "mostPaths").value_or(0)));
+    auto cancelled = std::make_shared<std::atomic<bool>>(false);
+    if (info[0].IsObject()) {
+      follow_signal(info[0].As<Napi::Object>().Get("signal"), cancelled);
+    }
     return run_async<Efficiency>(
-        env, Where::kTree, [index, most]() -> Result<Efficiency> { return Efficiency{dive_efficiency(*index), wasted_paths(*index, most)}; },
+        env, Where::kTree, [index, most, cancelled]() -> Result<Efficiency> { return Efficiency{TRY(dive_efficiency(*index, cancelled.get())), wasted_paths(*index, most)}; },
         [index](Napi::Env js, const Efficiency& found) -> Napi::Value {
           Napi::Array worst = Napi::Array::New(js, found.wasted.worst.size());
           for (uint32_t at = 0; at < found.wasted.worst.size(); ++at) {
@@ -195,7 +206,7 @@ class JsLayerIndex : public Napi::ObjectWrap<JsLayerIndex> {
               layers.Set(layer, static_cast<uint32_t>(path.layers[layer]));
             }
             Napi::Object one = Napi::Object::New(js);
-            one.Set("path", "/" + index->paths().text(path.path));
+            one.Set("path", shown_path(*index, path.path));
             one.Set("bytes", static_cast<double>(path.bytes));
             one.Set("layers", layers);
             worst.Set(at, one);

@@ -24,11 +24,14 @@ Merged merged_at(const LayerIndex& index, uint32_t path, uint16_t first) {
 }
 
 // Of the files that the layers from `first` on show below a directory.
-uint64_t shown_below(const LayerIndex& index, uint32_t directory, uint16_t first) {
+Result<uint64_t> shown_below(const LayerIndex& index, uint32_t directory, uint16_t first, const std::atomic<bool>* cancelled) {
   uint64_t bytes = 0;
   std::vector<std::pair<uint32_t, Merged>> rest;
   rest.emplace_back(directory, merged_at(index, directory, first));
   while (!rest.empty()) {
+    if (cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) {
+      return fail(ECANCELED, "weigh 'layers'");
+    }
     const auto [path, merged] = std::move(rest.back());
     rest.pop_back();
     if (merged.empty()) {
@@ -48,7 +51,7 @@ uint64_t shown_below(const LayerIndex& index, uint32_t directory, uint16_t first
 
 }  // namespace
 
-DiveEfficiency dive_efficiency(const LayerIndex& index) {
+Result<DiveEfficiency> dive_efficiency(const LayerIndex& index, const std::atomic<bool>* cancelled) {
   uint64_t smallest = 0;
   uint64_t sum = 0;
   DiveEfficiency efficiency;
@@ -62,7 +65,7 @@ DiveEfficiency dive_efficiency(const LayerIndex& index) {
         continue;
       }
       const bool is_whiteout = entry.kind == IndexedKind::kWhiteout && entry.layer + 1U < index.totals().size();
-      const uint64_t size = is_whiteout ? shown_below(index, path, static_cast<uint16_t>(entry.layer + 1)) : entry.stored();
+      const uint64_t size = is_whiteout ? TRY(shown_below(index, path, static_cast<uint16_t>(entry.layer + 1), cancelled)) : entry.stored();
       path_smallest = std::min(path_smallest, size);
       path_sum += size;
       ++count;

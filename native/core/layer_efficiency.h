@@ -1,6 +1,7 @@
 // How much of what a stack of layers stores is of use.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -14,7 +15,8 @@ struct DiveEfficiency {
   double score = 1;
   uint64_t wasted_bytes = 0;
 };
-[[nodiscard]] DiveEfficiency dive_efficiency(const LayerIndex& index);
+// ECANCELED: many layers that delete one large directory again and again take as long as there are layers.
+[[nodiscard]] Result<DiveEfficiency> dive_efficiency(const LayerIndex& index, const std::atomic<bool>* cancelled = nullptr);
 
 struct WastedPath {
   uint32_t path = 0;

@@ -33,6 +33,7 @@ struct IndexedEntry {
   uint32_t below;     // the entry of the next layer below that has this path
   uint32_t uid, gid;
   uint16_t layer, mode;  // mode: 07777
+  uint16_t depth;        // 0: a root
   IndexedKind kind;
   uint8_t flags;
 
@@ -44,6 +45,7 @@ struct IndexedEntry {
 struct IndexOptions {
   uint64_t max_entries = 4'000'000;
   uint64_t max_text_bytes = uint64_t{512} << 20;  // of names and targets of links
+  uint16_t max_depth = 4096;  // of directories in each other: what a container makes may be as deep as it likes
   unsigned threads = 2;
   const std::atomic<bool>* cancelled = nullptr;
 };

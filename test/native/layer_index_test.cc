@@ -5,7 +5,7 @@
 
 #include <atomic>
 #include <fstream>
-#include <map>
+#include <thread>
 
 #include "core/layer_efficiency.h"
 #include "core/layer_index.h"
@@ -129,7 +129,7 @@ TEST_CASE("the index tells who wins, and what each layer's bytes are still good 
   CHECK(wasted.worst[0].layers == std::vector<uint16_t>{0, 1});
   CHECK(index.paths().text(wasted.worst[1].path) == "d/deleted");
   // own 80 + 0, deleted 40 + 0, replaced 20 + 21, kept 10: of each the smallest.
-  const DiveEfficiency dive = dive_efficiency(index);
+  const DiveEfficiency dive = dive_efficiency(index).value();
   CHECK(dive.score == doctest::Approx((0 + 0 + 20 + 10) / (80.0 + 40 + 41 + 10)));
   CHECK(dive.wasted_bytes == 80 + 40 + 41);
 }
@@ -178,7 +178,7 @@ TEST_CASE("opaque directories, directories in the place of files and files in th
   REQUIRE(of_opaque);
   CHECK(of_opaque->layer == 1);
   // The whiteout of a directory weighs what the layers below showed in it, for dive; each of these paths is in one layer alone but three.
-  CHECK(dive_efficiency(index).wasted_bytes == 64 + 0 + 128 + 0);
+  CHECK(dive_efficiency(index).value().wasted_bytes == 64 + 0 + 128 + 0);
 }
 
 TEST_CASE("the bytes of a file with several names count once, for the first name, and are seen while one of them is") {
@@ -339,9 +339,49 @@ TEST_CASE("an index has a limit, can be cancelled, and says what it cannot open"
   const auto stopped = LayerIndex::build(stack.layers(), {.cancelled = &cancelled});
   REQUIRE(!stopped);
   CHECK(stopped.error().errno_value == ECANCELED);
+  CHECK(dive_efficiency(stack.index(), &cancelled));  // nothing there takes long
+  stack.directory("low/a");
+  stack.directory("low/a/b");
+  stack.directory("low/a/b/c");
+  CHECK(LayerIndex::build(stack.layers(), {.max_depth = 3}));
+  const auto deep = LayerIndex::build(stack.layers(), {.max_depth = 2});
+  REQUIRE(!deep);
+  CHECK(deep.error().errno_value == E2BIG);
+  CHECK(deep.error().message().find("more than 2 deep") != std::string::npos);
+  stack.whiteout("top/a");
+  const auto weighed = dive_efficiency(stack.index(), &cancelled);
+  REQUIRE(!weighed);
+  CHECK(weighed.error().errno_value == ECANCELED);
   const auto missing = LayerIndex::build({stack.path("none")});
   REQUIRE(!missing);
   CHECK(missing.error().errno_value == ENOENT);
+}
+
+TEST_CASE("what changes while it is read costs an index no more than what vanished") {
+  Stack stack;
+  std::atomic<bool> ends = false;
+  std::thread writer([&] {
+    for (int turn = 0; !ends; ++turn) {
+      const std::string place = stack.path("top/d" + std::to_string(turn % 20));
+      ::mkdir(place.c_str(), 0755);
+      ::mkdir((place + "/in").c_str(), 0755);
+      std::ofstream(place + "/in/file") << "x";
+      if (turn % 3 != 0) {
+        ::unlink((place + "/in/file").c_str());
+        ::rmdir((place + "/in").c_str());
+        ::rmdir(place.c_str());
+        if (::symlink("/", place.c_str()) == 0) {
+          ::unlink(place.c_str());
+        }
+      }
+    }
+  });
+  for (int round = 0; round < 200; ++round) {
+    const auto built = LayerIndex::build(stack.layers());
+    CHECK_MESSAGE(built, (built ? "" : built.error().message()));
+  }
+  ends = true;
+  writer.join();
 }
 
 TEST_CASE("many entries on several threads give the same answers, in little memory") {
