@@ -218,6 +218,24 @@ describe('check of a container', () => {
   });
 });
 
+describe('an image', () => {
+  it('that was committed just now is checked as it is, and one that is removed meanwhile is gone afterwards', async () => {
+    const { connection, place } = context.strata;
+    const { id } = await context.strata.run({ image: 'busybox', command: ['sh', '-c', `${bytes(4321, '/made')}; rm /etc/group`] });
+    const { image } = await connection.request('container.commit', { container: id, reference: 'check:made' });
+    const found = await check('check:made');
+    expect(found.layers[0]).toMatchObject({ role: 'image', index: 0, storedBytes: 4321, seenBytes: 4321, whiteouts: 1 });
+    expect(found.layers).toHaveLength(2);
+
+    const { chainIds } = await connection.request('image.inspect', { image: image.id });
+    await context.strata.remove(id);
+    const [checked] = await Promise.all([check('check:made'), connection.request('image.remove', { image: 'check:made' })]);
+    expect(checked).toEqual(found);
+    expect(fs.readdirSync(path.join(place.root, 'layers'))).not.toContain(chainIds.at(-1)?.slice('sha256:'.length));
+    expect((await failure(check('check:made'))).code).toBe('IMAGE_NOT_FOUND');
+  });
+});
+
 describe('strata check', () => {
   it('prints layers, score, worst paths and findings', async () => {
     await importImage('check:1').imported;
