@@ -89,7 +89,12 @@ export function activate(context: vscode.ExtensionContext): void {
   const logs = own(new LogDocuments(services));
   own(new LogToolbar(logs));
 
-  const changes = own(new ChangesControls(services, (uris) => layerFiles.changed(uris)));
+  const changes = own(
+    new ChangesControls(services, (uris) => {
+      layerFiles.changed(uris.filter(({ scheme }) => scheme === LAYER_SCHEME));
+      files.changed(uris.filter(({ scheme }) => scheme === CONTAINER_SCHEME));
+    }),
+  );
   const keyRows = { containers: () => containers.keyRows(), images: () => images.keyRows() };
   const targets = new Targets(store, keyRows, (control) => changes.containerOf(control));
   const logins = new RegistryLogins(context.secrets);

@@ -19,7 +19,7 @@ const UPLOAD_CHUNK_BYTES = 256 * 1024;
 export class ViewFileSystem implements vscode.FileSystemProvider, vscode.Disposable {
   readonly #client: HelperClient;
   readonly #changed = new vscode.EventEmitter<vscode.FileChangeEvent[]>();
-  /** Of what was changed from here; what the container itself writes nobody tells. */
+  /** Of what was changed from here; of what the container itself writes where its changes are shown. */
   readonly onDidChangeFile = this.#changed.event;
 
   constructor(client: HelperClient) {
@@ -32,6 +32,11 @@ export class ViewFileSystem implements vscode.FileSystemProvider, vscode.Disposa
 
   watch(): vscode.Disposable {
     return new vscode.Disposable(() => {});
+  }
+
+  /** Editors that show these read them again. */
+  changed(uris: readonly vscode.Uri[]): void {
+    this.#tell(...uris.map((uri): [vscode.Uri, vscode.FileChangeType] => [uri, vscode.FileChangeType.Changed]));
   }
 
   async stat(uri: vscode.Uri): Promise<vscode.FileStat> {

@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import { type Change, type ContainerId, type LayerReference, StrataError } from '../../helper/protocol/index.ts';
 import { layerUri } from '../files/layerUri.ts';
+import { viewUri } from '../files/viewUri.ts';
 import { changeWords, groupOf, shownPath } from '../model/changes.ts';
 
 /** One changed path of a container, as a row of the SCM view. */
@@ -60,9 +61,11 @@ export class ChangeResource implements vscode.SourceControlResourceState {
     }
   }
 
+  /** As the container has it, which can be changed; of what was deleted, what was there. */
   async openFile(): Promise<void> {
     this.#requireText();
-    await vscode.commands.executeCommand('vscode.open', this.uriNow ?? this.uriBelow, { preview: false });
+    const now = this.uriNow === undefined ? undefined : viewUri({ kind: 'container', container: this.container }, this.change.path);
+    await vscode.commands.executeCommand('vscode.open', now ?? this.uriBelow, { preview: false });
   }
 
   #requireText(): void {

@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import type { ContainerId, ContainerSummary } from '../../helper/protocol/index.ts';
 import { LAYER_SCHEME } from '../files/layerUri.ts';
+import { CONTAINER_SCHEME } from '../files/viewUri.ts';
 import { changeGroups, changeWords, groupOf, letterOf } from '../model/changes.ts';
 import type { ChangeSet } from '../model/state.ts';
 import type { Services } from '../services.ts';
@@ -76,7 +77,7 @@ export class ChangesControls implements vscode.FileDecorationProvider, vscode.Di
   }
 
   provideFileDecoration(uri: vscode.Uri): vscode.FileDecoration | undefined {
-    if (uri.scheme !== LAYER_SCHEME) return undefined;
+    if (uri.scheme !== LAYER_SCHEME && uri.scheme !== CONTAINER_SCHEME) return undefined;
     for (const changes of this.#shown.values()) {
       const change = changes.row(uri)?.change;
       const group = change && groupOf(change);

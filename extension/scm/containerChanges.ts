@@ -3,7 +3,8 @@ import * as vscode from 'vscode';
 import { type Change, type ContainerId, type ContainerSummary, type LayerReference, StrataError } from '../../helper/protocol/index.ts';
 import { ContainerArchive } from '../../helper/wire/containerArchive.ts';
 import { messageOf } from '../errors.ts';
-import { LAYER_SCHEME, layerUri, parseLayerUri } from '../files/layerUri.ts';
+import { parseLayerUri } from '../files/layerUri.ts';
+import { parseViewUri } from '../files/viewUri.ts';
 import { type ChangeGroup, changeGroupIds, GroupedChanges } from '../model/changes.ts';
 import type { Services } from '../services.ts';
 import { ChangeResource } from './changeResource.ts';
@@ -65,11 +66,10 @@ export class ContainerChanges implements vscode.Disposable {
     return this.#name;
   }
 
-  /** The row of a file of the upper directory. */
+  /** The row of a file of the upper directory, or of that file as the container sees it. */
   row(uri: vscode.Uri): ChangeResource | undefined {
-    const place = parseLayerUri(uri);
-    if (place?.layer.kind !== 'upper' || place.layer.container !== this.container) return undefined;
-    return this.#rows.get(place.path);
+    const path = this.#pathOf(uri);
+    return path === undefined ? undefined : this.#rows.get(path);
   }
 
   /** Compares, and shows it; resolves when what was asked for is shown. */
@@ -138,9 +138,7 @@ export class ContainerChanges implements vscode.Disposable {
     }
     this.#rows = rows;
     this.control.count = found.count;
-    const upper = layerUri({ kind: 'upper', container: this.container }, '/').authority;
-    const open = vscode.workspace.textDocuments.map(({ uri }) => uri);
-    this.#shown(open.filter(({ scheme, authority }) => scheme === LAYER_SCHEME && authority === upper));
+    this.#shown(vscode.workspace.textDocuments.map(({ uri }) => uri).filter((uri) => this.#pathOf(uri) !== undefined));
     if (found.isCut) this.#tellCut();
   }
 
@@ -158,6 +156,15 @@ export class ContainerChanges implements vscode.Disposable {
     void vscode.window.showInformationMessage(
       `${this.#name} has more changes than can be shown: of each group the first ones are. "strata diff --detail ${this.#name}" tells all.`,
     );
+  }
+
+  #pathOf(uri: vscode.Uri): string | undefined {
+    const place = parseLayerUri(uri);
+    if (place !== undefined) return place.layer.kind === 'upper' && place.layer.container === this.container ? place.path : undefined;
+    const seen = parseViewUri(uri);
+    return seen?.view.kind === 'container' && seen.view.container === this.container && seen.view.layers === undefined
+      ? seen.path
+      : undefined;
   }
 
   #below(uri: vscode.Uri): vscode.Uri | undefined {

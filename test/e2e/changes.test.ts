@@ -52,6 +52,16 @@ describe('the changes of a container', () => {
     await page.clickInlineAction(page.treeRow('passwd'), 'Open File');
     await page.tab(/^passwd/).waitFor();
     await page.page.locator('.editor-instance .dirty-diff-added').first().waitFor();
+    // It is the container's own, and what is saved is a change of it.
+    await page.pressInEditor('Control+End');
+    await page.page.keyboard.type('mine');
+    await page.page.keyboard.press('Control+s');
+    await page
+      .tab(/^passwd/)
+      .and(page.page.locator(':not(.dirty)'))
+      .waitFor();
+    await expect.poll(() => page.page.locator('.editor-instance .dirty-diff-added').count()).toBeGreaterThan(0);
+    await page.screenshot('change-gutter-dark');
   });
 
   test('follow what the container writes', async () => {

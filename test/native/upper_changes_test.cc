@@ -302,9 +302,10 @@ TEST_CASE("names are bytes, and paths may be longer than a system call takes") {
     }
     const UniqueFd file(::openat(at.get(), "f", O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
     REQUIRE(::write(file.get(), layer, 1) == 1);
+    REQUIRE(::futimens(file.get(), kTime) == 0);
   }
   const auto found = layers.details();
   REQUIRE(found.size() == 41);
   CHECK(found.back().starts_with("changed /" + name));
-  CHECK(found.back().ends_with("/f content mtime <1"));
+  CHECK(found.back().ends_with("/f content <1"));
 }
