@@ -7,7 +7,7 @@ import type { ChangeSet } from '../model/state.ts';
 import { formatBytes, formatDuration, formatTime } from '../model/units.ts';
 import type { Services } from '../services.ts';
 
-export const DOCUMENT_SCHEME = 'strata';
+export const DOCUMENT_SCHEME = 'strata-document';
 
 /** What can be read as a document, and the ending that gives its tab a language. */
 const endings = {
@@ -20,7 +20,7 @@ const endings = {
 } as const;
 export type DocumentKind = keyof typeof endings;
 
-/** strata:/container/<id>/web.json: the last part is the tab's title. */
+/** strata-document:/container/<id>/web.json: the last part is the tab's title. */
 export function documentUri(kind: DocumentKind, id: string, name: string): vscode.Uri {
   return vscode.Uri.from({ scheme: DOCUMENT_SCHEME, path: `/${kind}/${id}/${name.replaceAll('/', '∕')}${endings[kind]}` });
 }

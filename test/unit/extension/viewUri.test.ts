@@ -4,7 +4,9 @@ import type { ViewReference } from '../../../helper/protocol/index.ts';
 vi.mock('vscode', () => ({ Uri: { from: (parts: object) => parts } }));
 
 import type { Uri } from 'vscode';
-import { parseViewUri, viewUri } from '../../../extension/files/viewUri.ts';
+import { DOCUMENT_SCHEME } from '../../../extension/files/helperDocuments.ts';
+import { LAYER_SCHEME } from '../../../extension/files/layerUri.ts';
+import { CONTAINER_SCHEME, PAST_SCHEME, parseViewUri, viewUri } from '../../../extension/files/viewUri.ts';
 
 const container = 'c'.repeat(32);
 const image = `sha256:${'a'.repeat(64)}`;
@@ -18,6 +20,11 @@ it.each<[ViewReference, string]>([
   const uri = viewUri(view, '/etc/passwd');
   expect(uri.scheme).toBe(scheme);
   expect(parseViewUri(uri)).toEqual({ view, path: '/etc/passwd' });
+});
+
+it('shares its schemes with no other kind of document', () => {
+  const schemes = [CONTAINER_SCHEME, PAST_SCHEME, LAYER_SCHEME, DOCUMENT_SCHEME];
+  expect(new Set(schemes).size).toBe(schemes.length);
 });
 
 it('takes nothing for a view that is none, nor one by the scheme of the other', () => {
