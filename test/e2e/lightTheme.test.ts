@@ -82,12 +82,13 @@ describe('the light theme, and an interactive container', () => {
     await connection.request('container.run', { options: { image: 'busybox', name: 'changed', command: ['sh', '-c', script] } });
     await page.rowDescription(page.treeRow('changed', 'Containers')).getByText('running').waitFor();
     await page.chooseFromContextMenu(page.treeRow('changed', 'Containers'), 'Show Changes');
-    await page.quickPickRows().filter({ hasText: '/root/ready' }).first().waitFor();
+    await page.treeRow('ready').waitFor();
     await page.screenshot('changes-light');
-    await page.pick('/etc/passwd');
+    await page.treeRow('passwd').click();
     await page.tab('/etc/passwd (image ↔ changed)').waitFor();
     await expect.poll(() => page.editorText(), { timeout: 30_000 }).toContain('more');
     await page.screenshot('change-light');
+    await page.openContainer('Strata');
     await page.chooseFromContextMenu(page.treeRow('changed', 'Containers'), 'Copy to Container…');
     await page.answerFileDialog('/etc/hostname', 'Copy');
     await page.page.getByText('Where to copy hostname to').waitFor();
