@@ -77,9 +77,11 @@ function directoriesIn(directory: string): string[] {
   return namesIn(directory).map((name) => path.join(directory, name));
 }
 
-/** Of files below its place a helper that has nothing to do holds its two locks, and the file to which it writes its events. */
+/** Of files below its place a helper that has nothing to do holds its two locks, the file to which it writes its events, and the directory of layers, to sync what is written there. */
 function strayDescriptors({ pid, place }: HelperProcess): string[] {
-  const held = openDescriptors(pid).filter((target) => target.startsWith(`${place.directory}/`) && !target.endsWith('/lock'));
+  const own = [`${place.root}/lock`, `${place.run}/lock`, `${place.root}/layers`];
+  const held = openDescriptors(pid).filter((target) => target.startsWith(`${place.directory}/`));
+  for (const target of own) if (held.includes(target)) held.splice(held.indexOf(target), 1);
   const [, ...strayEvents] = held.filter(isEventFile);
   return [...held.filter((target) => !isEventFile(target)), ...strayEvents].map((target) => `descriptor of ${target}`);
 }
