@@ -35,13 +35,14 @@ export class ContainerStreams {
     const channels = channelsOf(params);
     const first = await firstPlace(log);
     const from = await startOf(log, params, channels, stream.signal);
+    const until = params.follow === true ? {} : { until: (await endPlace(log)).position };
     const cursor = await LogCursor.open(log, from);
     // Nothing comes from the client; its credit and its close do.
     stream.consume({ data: () => {} });
     const { untilMs } = params;
     const encoder = params.format === 'json' ? new JsonEncoder(channels) : new RawEncoder(channels, params.timestamps ?? false);
     const end = untilMs === undefined ? {} : { end: new LineEnd(untilMs, channels) };
-    const pump = new LogPump({ cursor, stream, logger: this.#log, encoder, ...end });
+    const pump = new LogPump({ cursor, stream, logger: this.#log, encoder, ...end, ...until });
     if (params.follow === true && container.state.kind !== 'exited') {
       container.addReader(pump);
       if (untilMs !== undefined) finishAt(pump, untilMs);

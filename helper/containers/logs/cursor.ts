@@ -67,6 +67,11 @@ export class LogCursor {
     return cursor;
   }
 
+  /** How much of each stream comes before what is given next, or was written before it. */
+  get position(): StreamBytes {
+    return this.#position;
+  }
+
   /** What comes next, some 256 KiB of it; undefined at the end, where more may be written. */
   async next(): Promise<readonly LogItem[] | undefined> {
     for (;;) {

@@ -5,6 +5,7 @@ import type { LogCursor, LogItem } from './cursor.ts';
 import { type LogEncoder, RawEncoder } from './encoders.ts';
 import type { LineEnd } from './lineEnd.ts';
 import { wholeLog } from './places.ts';
+import type { StreamBytes } from './records.ts';
 
 export interface LogPumpOptions {
   readonly cursor: LogCursor;
@@ -14,6 +15,8 @@ export interface LogPumpOptions {
   readonly encoder?: LogEncoder;
   /** Where it ends before the log does. */
   readonly end?: LineEnd;
+  /** What is written behind this is not waited for, and sent only where it comes along: who writes faster than the reader takes would never let it end. */
+  readonly until?: StreamBytes;
 }
 
 /**
@@ -76,8 +79,9 @@ export class LogPump {
 
   /** True: what was asked for ends here. */
   async #sendAll(): Promise<boolean> {
-    const { cursor, stream, end } = this.#options;
+    const { cursor, stream, end, until } = this.#options;
     for (;;) {
+      if (until !== undefined && cursor.position[1] >= until[1] && cursor.position[2] >= until[2]) return true;
       const items: readonly LogItem[] | undefined = await cursor.next();
       if (items === undefined) return false;
       const wanted = end === undefined ? items : end.cut(items);
