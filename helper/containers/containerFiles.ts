@@ -193,9 +193,18 @@ export class ContainerFiles {
    * What writes that were cut off have left. `hasSupervisor`: one that lives may just be writing its own.
    */
   async removeTemporary(id: ContainerId, { hasSupervisor }: { hasSupervisor: boolean }): Promise<void> {
+    await this.#removeHalves(id, (name) => isTemporaryName(name) || (!hasSupervisor && isSupervisorsTemporary(name)));
+  }
+
+  /** Its supervisor was killed, maybe in the middle of a write. */
+  async removeSupervisorsTemporary(id: ContainerId): Promise<void> {
+    await this.#removeHalves(id, isSupervisorsTemporary);
+  }
+
+  async #removeHalves(id: ContainerId, isHalf: (name: string) => boolean): Promise<void> {
     const { state } = this.paths(id);
     for (const name of await namesIn(state)) {
-      if (!isTemporaryName(name) && (hasSupervisor || !isSupervisorsTemporary(name))) continue;
+      if (!isHalf(name)) continue;
       try {
         await rm(join(state, name), { force: true });
       } catch (error) {

@@ -162,6 +162,7 @@ export class Launcher {
 
   async #noteLost(container: Container, reason: string): Promise<void> {
     await this.#addon.destroyCgroup(container.cgroup);
+    await this.#files.removeSupervisorsTemporary(container.id);
     this.#noteExit(container, (await this.#readExit(container)) ?? (await this.#writeLost(container, reason)));
   }
 
