@@ -203,14 +203,11 @@ export class ContainerFiles {
 
   async #removeHalves(id: ContainerId, isHalf: (name: string) => boolean): Promise<void> {
     const { state } = this.paths(id);
-    for (const name of await namesIn(state)) {
-      if (!isHalf(name)) continue;
-      try {
-        await rm(join(state, name), { force: true });
-      } catch (error) {
-        // A disk that became read-only must not keep anybody from what runs.
-        this.#log.warn({ err: error, container: id, name }, 'cannot remove a half-written file; the next start tries again');
-      }
+    try {
+      for (const name of await namesIn(state)) if (isHalf(name)) await rm(join(state, name), { force: true });
+    } catch (error) {
+      // A disk that fails, or became read-only, must keep nobody from what runs, and no end from being noted.
+      this.#log.warn({ err: error, container: id }, 'cannot remove a half-written file; the next start tries again');
     }
   }
 
